@@ -1,0 +1,70 @@
+/** What one server offers, in its own words: raw JSON of every tool, prompt, resource and template. */
+import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
+import type { Span } from '../mcp/message.ts'
+
+/** The four lists, each with the member of its result that holds the items and the member that names one. */
+export const lists = {
+  'tools/list': { kind: 'tools', items: 'tools', key: 'name' },
+  'prompts/list': { kind: 'prompts', items: 'prompts', key: 'name' },
+  'resources/list': { kind: 'resources', items: 'resources', key: 'uri' },
+  'resources/templates/list': { kind: 'templates', items: 'resourceTemplates', key: 'uriTemplate' },
+} as const
+
+export type ListMethod = keyof typeof lists
+export type ItemKind = (typeof lists)[ListMethod]['kind']
+
+/** One listed item: its own name (or URI) and the bytes the server sent. */
+export interface Item {
+  readonly own: string
+  readonly json: Buffer
+  /** Where the literal of the name stands in `json`. */
+  readonly name: Span
+}
+
+/** What a server said when it was asked, once and whole; replaced, never edited. */
+export interface ServerCatalogue {
+  readonly protocolVersion: string
+  /** Names of the capabilities it declared, such as `tools`, `resources.subscribe`. */
+  readonly capabilities: ReadonlySet<string>
+  readonly instructions: string | undefined
+  readonly tools: readonly Item[]
+  readonly prompts: readonly Item[]
+  readonly resources: readonly Item[]
+  readonly templates: readonly Item[]
+}
+
+/** One page of a list: its items (those without a usable name are left out) and the next cursor's raw JSON literal. */
+export const parsePage = (
+  method: ListMethod,
+  message: Buffer,
+  result: Span,
+): { readonly items: readonly Item[]; readonly nextCursor: string | undefined } | undefined => {
+  const { items: itemsKey, key } = lists[method]
+  const found = members(message, result)
+  const array = found.get(itemsKey)
+  if (array === undefined || message[array.start] !== 0x5b) return undefined
+  const items: Item[] = []
+  for (const span of elements(message, array)) {
+    if (message[span.start] !== 0x7b) continue
+    // Copied out, so that one item does not keep a whole page in memory.
+    const json = Buffer.from(message.subarray(span.start, span.end))
+    const name = members(json).get(key)
+    if (name === undefined || json[name.start] !== 0x22) continue
+    items.push({ own: stringOf(json, name), json, name })
+  }
+  const cursor = found.get('nextCursor')
+  const nextCursor = cursor !== undefined && message[cursor.start] === 0x22 ? textOf(message, cursor) : undefined
+  return { items, nextCursor }
+}
+
+/** Capability names of an initialize result, one level deep: `{"resources":{"subscribe":true}}` → resources, resources.subscribe. */
+export const capabilityNames = (capabilities: unknown): ReadonlySet<string> => {
+  const names = new Set<string>()
+  if (typeof capabilities !== 'object' || capabilities === null) return names
+  for (const [name, value] of Object.entries(capabilities)) {
+    names.add(name)
+    if (typeof value !== 'object' || value === null) continue
+    for (const [part, on] of Object.entries(value)) if (on === true) names.add(`${name}.${part}`)
+  }
+  return names
+}

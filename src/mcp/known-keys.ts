@@ -1,0 +1,97 @@
+/** The keys whose meaning we act on, level by level: found exactly, and their look-alikes in another case refused. */
+
+/** Which object a key stands in. */
+export const OTHER = 0
+export const ENVELOPE = 1
+export const PARAMS = 2
+export const META = 3
+export const REF = 4
+
+/** What a key's value is to us; 0 is nothing. Also the index of its span while scanning. */
+export const SLOT = {
+  none: 0,
+  jsonrpc: 1,
+  id: 2,
+  method: 3,
+  params: 4,
+  result: 5,
+  error: 6,
+  name: 7,
+  uri: 8,
+  cursor: 9,
+  requestId: 10,
+  progressToken: 11,
+  meta: 12,
+  metaProgressToken: 13,
+  ref: 14,
+  refName: 15,
+  refUri: 16,
+} as const
+export const SLOTS = 17
+
+/** A case variant of a known key. */
+export const VARIANT = -1
+
+const envelope: readonly [string, number][] = [
+  ['jsonrpc', SLOT.jsonrpc],
+  ['id', SLOT.id],
+  ['method', SLOT.method],
+  ['params', SLOT.params],
+  ['result', SLOT.result],
+  ['error', SLOT.error],
+]
+const params: readonly [string, number][] = [
+  ['name', SLOT.name],
+  ['uri', SLOT.uri],
+  ['cursor', SLOT.cursor],
+  ['requestId', SLOT.requestId],
+  ['progressToken', SLOT.progressToken],
+  ['_meta', SLOT.meta],
+  ['ref', SLOT.ref],
+  ...['arguments', 'argument', 'context', 'level', 'protocolVersion', 'capabilities', 'clientInfo'].map(
+    (key): [string, number] => [key, SLOT.none],
+  ),
+]
+const meta: readonly [string, number][] = [['progressToken', SLOT.metaProgressToken]]
+const ref: readonly [string, number][] = [
+  ['type', SLOT.none],
+  ['name', SLOT.refName],
+  ['uri', SLOT.refUri],
+]
+
+interface Known {
+  readonly text: string
+  readonly bytes: Uint8Array
+  readonly slot: number
+}
+
+/** Lower case as the loosest parsers see it: also U+017F is an s and U+212A a k. */
+const fold = (text: string): string => text.toUpperCase().toLowerCase()
+
+const level = (keys: readonly [string, number][]) => {
+  const byLength: Known[][] = Array.from({ length: 32 }, () => [])
+  for (const [text, slot] of keys) byLength[text.length]?.push({ text, slot, bytes: Buffer.from(text) })
+  return { byLength, folded: new Set(keys.map(([text]) => fold(text))) }
+}
+const nothing: readonly Known[] = []
+const other = level([])
+const levels = [other, level(envelope), level(params), level(meta), level(ref)]
+
+/** The slot of a key without escapes, `VARIANT`, or 0. */
+export const slotOfBytes = (role: number, bytes: Buffer, start: number, end: number): number => {
+  const known = levels[role]?.byLength[end - start] ?? nothing
+  next: for (const { bytes: text, slot } of known) {
+    for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text[i]) continue next
+    return slot
+  }
+  // Longer than any known key could be in any case and any alphabet: not worth decoding.
+  if (end - start > 48) return SLOT.none
+  return variant(role, bytes.toString('utf8', start, end))
+}
+
+/** The same for a key that had to be decoded. */
+export const slotOfText = (role: number, text: string): number =>
+  levels[role]?.byLength[text.length]?.find((known) => known.text === text)?.slot ?? variant(role, text)
+
+const variant = (role: number, text: string): number =>
+  (levels[role] ?? other).folded.has(fold(text)) ? VARIANT : SLOT.none

@@ -1,0 +1,29 @@
+/** Every reason to refuse a client's request before anything is asked of a server; statuses and words live in the broker. */
+
+/** What the body alone tells. */
+export type BodyRefusal =
+  | 'empty'
+  | 'not-utf8'
+  | 'byte-order-mark'
+  | 'unparsable'
+  | 'trailing'
+  | 'batch'
+  | 'duplicate-key'
+  | 'case-variant'
+  | 'too-deep'
+  | 'not-jsonrpc'
+
+/** What the request's head alone tells. */
+export type HeadRefusal =
+  | 'wrong-path'
+  | 'wrong-verb'
+  | 'foreign-host'
+  | 'foreign-origin'
+  | 'content-type'
+  | 'content-encoding'
+  | 'not-acceptable'
+  | 'too-large'
+  | 'unsupported-version'
+  | 'no-session-id'
+
+export type RefusalReason = BodyRefusal | HeadRefusal

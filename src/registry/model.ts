@@ -1,0 +1,152 @@
+/** What a registry means once it is trusted: the value every other part is computed from. */
+
+/** A position in the registry file; line and column count from 1. */
+export interface Place {
+  readonly line: number
+  readonly column: number
+}
+
+/** Where something listens: an IP address (never a name) and a port; port 0 asks the system for a free one. */
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** A certificate chain and its key, as PEM text. */
+export interface KeyPair {
+  readonly cert: string
+  readonly key: Secret
+}
+
+/** What one server may ask of the client; MCP's client capabilities. */
+export type ClientFeature = 'elicitation' | 'sampling' | 'roots'
+
+/** Which of a server's items are shown, and under which names. Names and patterns are the server's own (unprefixed). */
+export interface Selection {
+  readonly include: readonly string[]
+  readonly exclude: readonly string[]
+  /** Own name → new name; the prefix is put before it afterwards. */
+  readonly rename: ReadonlyMap<string, string>
+}
+
+/** A header a server wants to see, kept out of every log and every page. */
+export interface Credential {
+  readonly header: string
+  readonly value: Secret
+}
+
+/** A URL in the pieces Envoy wants. `path` starts with a slash and includes the query. */
+export interface Endpoint {
+  readonly tls: boolean
+  readonly host: string
+  readonly port: number
+  readonly path: string
+}
+
+/** TLS towards a server, PEM texts; without `ca` the system's certificates count. */
+export interface UpstreamTls {
+  readonly ca?: string
+  readonly client?: KeyPair
+  /** Default: the URL's host. */
+  readonly sni?: string
+}
+
+interface Served {
+  readonly name: string
+  /** Where its key stands in the file. */
+  readonly place: Place
+  readonly description?: string
+  readonly enabled: boolean
+  readonly required: boolean
+  /** Put before the names of tools and prompts, after renaming. */
+  readonly prefix: string
+  readonly tools: Selection
+  readonly prompts: Selection
+  /** `prefix: true`: URIs become `<server>+<uri>`. Patterns are matched against the whole URI. */
+  readonly resources: Selection & { readonly prefix: boolean }
+  readonly client: readonly ClientFeature[]
+  /** Longest silence of the server on a call. */
+  readonly timeoutMs: number
+  /** Longest time to fetch one of its lists, all pages. */
+  readonly listTimeoutMs: number
+}
+
+/** A server reached over Streamable HTTP. */
+export interface HttpServer extends Served {
+  readonly kind: 'http'
+  readonly endpoint: Endpoint
+  readonly credential?: Credential
+  readonly tls: UpstreamTls
+}
+
+/** A server we start ourselves and talk to over its standard input and output. */
+export interface StdioServer extends Served {
+  readonly kind: 'stdio'
+  readonly command: string
+  readonly args: readonly string[]
+  /** Exactly what the author named; nothing of it is inherited. */
+  readonly env: ReadonlyMap<string, string>
+  /** Absolute. */
+  readonly cwd: string
+}
+
+export type Server = HttpServer | StdioServer
+
+/** The entrypoint itself. */
+export interface Gateway {
+  readonly listen: Address
+  readonly admin: Address
+  /** The public address, when it differs from `listen`. */
+  readonly url?: string
+  readonly tls?: KeyPair
+  /** Origins that browsers may connect from, beside loopback ones. */
+  readonly origins: readonly string[]
+  readonly open: boolean
+  /** Largest request body, in bytes. */
+  readonly maxBody: number
+}
+
+/** Sessions of clients. */
+export interface SessionOptions {
+  readonly idleMs: number
+  /** 32 bytes; absent: a new one at each start. */
+  readonly key?: Secret
+}
+
+/** A whole registry. Servers stand in the file's order; disabled ones are among them. */
+export interface Registry {
+  readonly gateway: Gateway
+  readonly servers: readonly Server[]
+  readonly sessions: SessionOptions
+}
+
+/** Something wrong in a registry, with a place. */
+export interface Problem {
+  readonly severity: 'error' | 'warning'
+  readonly place: Place
+  /** Such as `servers.weather.timeout`. */
+  readonly path: string
+  readonly message: string
+  /** What to do about it, such as `did you mean "timeout"?`. */
+  readonly hint?: string
+}
+
+/** A text that never shows itself: string conversion, JSON and `console.log` all give `[secret]`. */
+export class Secret {
+  readonly #value: string
+  constructor(value: string) {
+    this.#value = value
+  }
+  reveal(): string {
+    return this.#value
+  }
+  toString(): string {
+    return '[secret]'
+  }
+  toJSON(): string {
+    return '[secret]'
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return '[secret]'
+  }
+}
