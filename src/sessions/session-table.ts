@@ -64,7 +64,7 @@ export interface SessionTable extends SessionLookup {
 }
 
 /** An empty table. `now` gives ms since the epoch. */
-export const sessionTable = (options: { sealer: Sealer; idleMs: number; now: () => number }): SessionTable => {
+export const sessionTable = (options: { sealer: Sealer; idleMs: () => number; now: () => number }): SessionTable => {
   const { sealer, idleMs, now } = options
   const startedMs = now()
   const byId = new Map<string, ClientSession>()
@@ -126,7 +126,7 @@ export const sessionTable = (options: { sealer: Sealer; idleMs: number; now: () 
     },
     owner: (server, serverSessionId) => owners.get(`${server} ${serverSessionId}`),
     sweep() {
-      const before = now() - idleMs
+      const before = now() - idleMs()
       const idle = [...byId.values()].filter((session) => session.lastUsedMs < before)
       for (const [key, untilMs] of ended) if (untilMs < now()) ended.delete(key)
       return idle

@@ -1,0 +1,202 @@
+/** The broker: one MCP server to the clients, many servers behind it; holds the upstreams, the catalogue and the clients. */
+import { type Catalogue, emptyCatalogue, mergeCatalogue } from '../catalog/catalogue.ts'
+import { type ListMethod, lists, type ServerCatalogue } from '../catalog/server-catalogue.ts'
+import { members, stringOf } from '../mcp/json-text.ts'
+import type { Registry, Server } from '../registry/model.ts'
+import type { ClientSession, SessionTable } from '../sessions/session-table.ts'
+import { hear } from './calls.ts'
+import { ClientState } from './client-session.ts'
+import { ask } from './questions.ts'
+import type { Context } from './stateful.ts'
+import type { Upstream, UpstreamEvents } from './upstream.ts'
+
+/** Makes the upstream of a server; chosen by the wiring, since the kinds differ in what they need. */
+export type MakeUpstream = (server: Server, events: UpstreamEvents) => Upstream
+
+interface Options {
+  readonly version: string
+  readonly sessions: SessionTable
+  readonly makeUpstream: MakeUpstream
+  /** The catalogue, and with it the routing table, is another one. */
+  readonly onCatalogue: (catalogue: Catalogue) => void
+  /** A server's state changed. */
+  readonly onState: (upstream: Upstream) => void
+}
+
+export interface Broker extends Context {
+  readonly sessions: SessionTable
+  /** Takes a new registry: servers that are the same go on, the others are closed or opened. */
+  apply(registry: Registry): void
+  client(session: ClientSession): ClientState
+  /** The states of clients that have one, for keep-alive and counting. */
+  clients(): Iterable<ClientState>
+  /** Whether some server has a tool of this name of its own. */
+  knowsTool(own: string): boolean
+  /** Ends a client's session here and at every server. */
+  leave(session: ClientSession): Promise<void>
+  close(): Promise<void>
+}
+
+export const broker = (options: Options): Broker => {
+  const { sessions } = options
+  const clients = new Map<ClientSession, ClientState>()
+  const upstreams = new Map<string, Upstream>()
+  let registry: Registry | undefined
+  /** Resolves when the servers of the first registry have answered, failed or used up their time. */
+  let begin: (servers: Promise<unknown>) => void = () => undefined
+  const first = new Promise<unknown>((resolve) => {
+    begin = resolve
+  })
+  let catalogue: Catalogue = emptyCatalogue
+  let ownTools: { readonly of: Catalogue; readonly names: ReadonlySet<string> } = {
+    of: emptyCatalogue,
+    names: new Set(),
+  }
+
+  const clientOf = (session: ClientSession): ClientState => {
+    const known = clients.get(session)
+    if (known !== undefined) return known
+    const made = new ClientState(session)
+    clients.set(session, made)
+    return made
+  }
+
+  const merge = (): void => {
+    if (registry === undefined) return
+    const answers = new Map<string, ServerCatalogue>()
+    for (const { name } of registry.servers) {
+      const known = upstreams.get(name)?.catalogue()
+      if (known !== undefined) answers.set(name, known)
+    }
+    const before = catalogue
+    catalogue = mergeCatalogue(registry, answers)
+    options.onCatalogue(catalogue)
+    announce(before, catalogue)
+  }
+
+  /** Tells every client that listens which lists are other ones now. */
+  const announce = (before: Catalogue, after: Catalogue): void => {
+    const changed = (...methods: readonly ListMethod[]): boolean =>
+      methods.some((method) => !before.lists[method].whole.equals(after.lists[method].whole))
+    const notices = [
+      ...(changed('tools/list') ? [lists['tools/list'].kind] : []),
+      ...(changed('prompts/list') ? [lists['prompts/list'].kind] : []),
+      ...(changed('resources/list', 'resources/templates/list') ? [lists['resources/list'].kind] : []),
+    ].map((kind) => Buffer.from(`{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`))
+    for (const client of clients.values()) for (const notice of notices) client.send(notice)
+  }
+
+  const events: UpstreamEvents = {
+    changed(upstream) {
+      if (upstreams.get(upstream.server.name) !== upstream) return
+      options.onState(upstream)
+      merge()
+    },
+    shared(upstream, message) {
+      const { name } = upstream.server
+      for (const client of clients.values())
+        hear(upstream, client, message, (bytes) => {
+          if (client.subscriptions.get(uriOf(bytes)) === name) client.send(bytes)
+        })
+    },
+    message(upstream, client, message) {
+      const deliver = (bytes: Buffer): boolean => client.send(bytes)
+      if (message.kind === 'request') ask(upstream, client, message, deliver)
+      else hear(upstream, client, message, deliver)
+    },
+  }
+
+  const drop = async (upstream: Upstream): Promise<void> => {
+    const { name } = upstream.server
+    for (const session of sessions.live()) {
+      if (!session.servers.has(name)) continue
+      const client = clientOf(session)
+      void upstream.leave(client)
+      sessions.bind(session, name, undefined)
+      for (const [id, question] of client.questions) if (question.server === name) client.questions.delete(id)
+    }
+    await upstream.close()
+  }
+
+  return {
+    version: options.version,
+    sessions,
+    table: sessions,
+    upstreams,
+    catalogue: () => catalogue,
+    settled: async () => {
+      // A server added later never holds up the lists of the others: its tools are announced when they are known.
+      await first
+    },
+    apply(next) {
+      const enabled = new Map(next.servers.filter((server) => server.enabled).map((server) => [server.name, server]))
+      const gone: Upstream[] = []
+      for (const [name, upstream] of upstreams) {
+        const server = enabled.get(name)
+        if (server !== undefined && sameConversation(upstream.server, server)) upstream.update(server)
+        else {
+          upstreams.delete(name)
+          gone.push(upstream)
+        }
+      }
+      registry = next
+      for (const server of enabled.values())
+        if (!upstreams.has(server.name)) upstreams.set(server.name, options.makeUpstream(server, events))
+      for (const upstream of gone) void drop(upstream)
+      begin(Promise.all([...upstreams.values()].map(({ settled }) => settled)))
+      merge()
+    },
+    knowsTool: (own) => {
+      if (ownTools.of !== catalogue)
+        ownTools = { of: catalogue, names: new Set([...catalogue.table.tools.values()].map((row) => row.own)) }
+      return ownTools.names.has(own)
+    },
+    client: clientOf,
+    clients: () => clients.values(),
+    async leave(session) {
+      const client = clientOf(session)
+      client.left = true
+      client.closeStream()
+      const servers = [...session.servers.keys()].flatMap((name) => upstreams.get(name) ?? [])
+      // The servers' sessions are still known while they are told.
+      const told = Promise.allSettled(servers.map((upstream) => upstream.leave(client)))
+      clients.delete(session)
+      sessions.end(session)
+      await told
+    },
+    async close() {
+      for (const client of clients.values()) client.closeStream()
+      await Promise.allSettled([...upstreams.values()].map((upstream) => upstream.close()))
+      upstreams.clear()
+    },
+  }
+}
+
+/** `params.uri` of a notification. */
+const uriOf = (bytes: Buffer): string => {
+  const params = members(bytes).get('params')
+  const uri = params === undefined ? undefined : members(bytes, params).get('uri')
+  return uri === undefined ? '' : stringOf(bytes, uri)
+}
+
+/**
+ * Whether what we talk to is the same under a changed entry, so that sessions, streams and calls go on: names, patterns
+ * and time limits may differ, address, command, credential and what it may ask of clients may not.
+ */
+const sameConversation = (a: Server, b: Server): boolean => conversation(a) === conversation(b)
+
+const conversation = (server: Server): string => {
+  const shared = [server.kind, [...server.client].sort()]
+  return server.kind === 'http'
+    ? JSON.stringify([
+        ...shared,
+        server.endpoint,
+        server.credential?.header,
+        server.credential?.value.reveal(),
+        server.tls.ca,
+        server.tls.sni,
+        server.tls.client?.cert,
+        server.tls.client?.key.reveal(),
+      ])
+    : JSON.stringify([...shared, server.command, server.args, [...server.env], server.cwd])
+}

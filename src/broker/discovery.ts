@@ -1,0 +1,266 @@
+/** Keeps one server's catalogue: reads all pages of its lists, again when it says they changed, again when it comes back. */
+import {
+  type Item,
+  type ItemKind,
+  type ListMethod,
+  lists,
+  parsePage,
+  type ServerCatalogue,
+} from '../catalog/server-catalogue.ts'
+import type { Server } from '../registry/model.ts'
+import type { Initialized } from './handshake.ts'
+import { resultOf } from './server-message.ts'
+import type { UpstreamState, UpstreamStatus } from './upstream.ts'
+
+/** Caps of one list: beyond them a server is looping or hostile. */
+const MOST_PAGES = 1000
+const MOST_ITEMS = 20_000
+const MOST_LIST_BYTES = 64 * 1024 * 1024
+/** Several list_changed in a row are one change. */
+const COALESCE_MS = 20
+const FIRST_RETRY_MS = 250
+const LONGEST_RETRY_MS = 10_000
+/** A conversation that lasted this long counts as a good one. */
+const STEADY_MS = 10_000
+/** How often the lists of a server are read again that has no way to tell of changes. */
+const POLL_MS = 60_000
+
+/** One conversation with a server in which its lists are read. */
+export interface Link {
+  readonly initialized: Initialized
+  /** Whether it can tell us of changes. */
+  readonly announces: boolean
+  /** The response to a request of ours; rejects when there is none. `params` is JSON text. */
+  request(method: string, params: string, signal: AbortSignal): Promise<Buffer>
+  /** Resolves with the reason once the conversation is over. */
+  readonly over: Promise<string>
+  close(): void
+}
+
+export interface Discovery {
+  status(): UpstreamStatus
+  catalogue(): ServerCatalogue | undefined
+  readonly settled: Promise<void>
+  /** Reads the lists again soon; a server that is down is tried at once. */
+  refresh(): void
+  close(): Promise<void>
+}
+
+interface Options {
+  /** The entry as it is now. */
+  readonly server: () => Server
+  /** Opens a conversation; `changed` is called when the server says that a list changed. */
+  open(changed: () => void, signal: AbortSignal): Promise<Link>
+  /** The catalogue or the state is another one. */
+  onChange(): void
+}
+
+export const discover = ({ server, open, onChange }: Options): Discovery => {
+  const ending = new AbortController()
+  let state: UpstreamState = 'starting'
+  let sinceMs = Date.now()
+  let lastError: string | undefined
+  let fetchedAtMs: number | undefined
+  let stale = false
+  let catalogue: ServerCatalogue | undefined
+  let settle: () => void = () => undefined
+  const settled = new Promise<void>((resolve) => {
+    settle = resolve
+  })
+  const changes = changeQueue(ending.signal)
+  let link: Link | undefined
+
+  const set = (next: UpstreamState, error: string | undefined): boolean => {
+    const same = state === next && lastError === error
+    if (state !== next) sinceMs = Date.now()
+    state = next
+    lastError = error
+    return !same
+  }
+  const enter = (next: UpstreamState, error: string | undefined): void => {
+    if (set(next, error)) onChange()
+  }
+
+  /** Reads all four lists; what fails keeps its last good value. */
+  const fetchAll = async (current: Link): Promise<void> => {
+    stale = catalogue !== undefined
+    const { capabilities } = current.initialized
+    const read = async (method: ListMethod, capability: string): Promise<Fetched> =>
+      capabilities.has(capability)
+        ? await fetchList(current, method, server().listTimeoutMs, ending.signal)
+        : { items: [], problem: undefined }
+    const [tools, prompts, resources, templates] = await Promise.all([
+      read('tools/list', 'tools'),
+      read('prompts/list', 'prompts'),
+      read('resources/list', 'resources'),
+      read('resources/templates/list', 'resources'),
+    ])
+    if (ending.signal.aborted) return
+    const kept = (kind: ItemKind, fetched: Fetched): readonly Item[] =>
+      fetched.problem !== undefined && catalogue !== undefined && catalogue[kind].length > fetched.items.length
+        ? catalogue[kind]
+        : fetched.items
+    catalogue = {
+      protocolVersion: current.initialized.protocolVersion,
+      capabilities,
+      instructions: current.initialized.instructions,
+      tools: kept('tools', tools),
+      prompts: kept('prompts', prompts),
+      resources: kept('resources', resources),
+      templates: kept('templates', templates),
+    }
+    const problems = [tools, prompts, resources, templates].flatMap(({ problem }) =>
+      problem === undefined ? [] : [problem],
+    )
+    fetchedAtMs = Date.now()
+    stale = problems.length > 0
+    set(problems.length > 0 ? 'degraded' : 'up', problems.length > 0 ? problems.join('; ') : undefined)
+    onChange()
+  }
+
+  const run = async (): Promise<void> => {
+    let retryMs = FIRST_RETRY_MS
+    while (!ending.signal.aborted) {
+      const { listTimeoutMs } = server()
+      const deadline = setTimeout(() => {
+        settle()
+        if (link === undefined || fetchedAtMs === undefined) enter('down', `no answer within ${listTimeoutMs} ms`)
+      }, listTimeoutMs)
+      try {
+        link = await open(changes.note, ending.signal)
+        await fetchAll(link)
+        clearTimeout(deadline)
+        settle()
+        const openedMs = Date.now()
+        for (;;) {
+          // A list that failed is asked for again, later and later; a server that cannot announce changes is polled.
+          const againMs = state === 'degraded' ? retryMs : link.announces ? undefined : POLL_MS
+          const event = await Promise.race([changes.next(againMs), link.over])
+          if (ending.signal.aborted) return
+          if (typeof event === 'string') {
+            enter('down', event)
+            break
+          }
+          await fetchAll(link)
+          retryMs = state === 'up' ? FIRST_RETRY_MS : Math.min(retryMs * 2, LONGEST_RETRY_MS)
+        }
+        // One that keeps ending soon after it was opened is not tried in quick succession.
+        if (Date.now() - openedMs > STEADY_MS) retryMs = FIRST_RETRY_MS
+      } catch (error) {
+        if (ending.signal.aborted) return
+        stale = catalogue !== undefined
+        enter('down', error instanceof Error ? error.message : String(error))
+        settle()
+      } finally {
+        clearTimeout(deadline)
+        link?.close()
+        link = undefined
+      }
+      await changes.next(retryMs * (0.75 + Math.random() / 2))
+      retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS)
+    }
+  }
+  const running = run()
+
+  return {
+    status: () => ({ state, sinceMs, lastError, fetchedAtMs, stale }),
+    catalogue: () => catalogue,
+    settled,
+    refresh: changes.note,
+    async close() {
+      ending.abort()
+      settle()
+      link?.close()
+      await running
+    },
+  }
+}
+
+interface Fetched {
+  readonly items: readonly Item[]
+  readonly problem: string | undefined
+}
+
+/** All pages of one list within the caps; a cap or the deadline keeps what was read and says so. */
+const fetchList = async (link: Link, method: ListMethod, timeoutMs: number, ending: AbortSignal): Promise<Fetched> => {
+  const items: Item[] = []
+  const cursors = new Set<string>()
+  const signal = AbortSignal.any([ending, AbortSignal.timeout(timeoutMs)])
+  let bytes = 0
+  let params = '{}'
+  const cut = (why: string): Fetched => ({ items, problem: `${method}: ${why}` })
+  for (let page = 0; ; page++) {
+    if (page === MOST_PAGES) return cut(`more than ${MOST_PAGES} pages`)
+    let response: Buffer
+    try {
+      response = await link.request(method, params, signal)
+    } catch (error) {
+      const why =
+        signal.aborted && !ending.aborted
+          ? `not complete within ${timeoutMs} ms`
+          : error instanceof Error
+            ? error.message
+            : String(error)
+      return cut(why)
+    }
+    const outcome = resultOf(response)
+    // Some servers declare resources and have no templates: method not found is an empty list.
+    if ('error' in outcome)
+      return /not found|not supported|unknown method/i.test(outcome.error)
+        ? { items, problem: undefined }
+        : cut(outcome.error)
+    const parsed = parsePage(method, response, outcome.result)
+    if (parsed === undefined) return cut(`the result has no ${lists[method].items}`)
+    items.push(...parsed.items)
+    bytes += response.length
+    if (parsed.nextCursor === undefined) return { items, problem: undefined }
+    if (cursors.has(parsed.nextCursor)) return cut('the server gave the same cursor twice')
+    if (items.length > MOST_ITEMS || bytes > MOST_LIST_BYTES)
+      return cut(`more than ${MOST_ITEMS} items or ${MOST_LIST_BYTES} bytes`)
+    cursors.add(parsed.nextCursor)
+    params = `{"cursor":${parsed.nextCursor}}`
+  }
+}
+
+/** Joins changes that come in quick succession. */
+const changeQueue = (signal: AbortSignal) => {
+  let pending = false
+  let waiter: (() => void) | undefined
+  signal.addEventListener('abort', () => waiter?.(), { once: true })
+  return {
+    note: (): void => {
+      pending = true
+      waiter?.()
+    },
+    /** Resolves after a change, or after `afterMs` without one. */
+    async next(afterMs: number | undefined): Promise<undefined> {
+      if (!pending && !signal.aborted)
+        await new Promise<void>((resolve) => {
+          const timer = afterMs === undefined ? undefined : setTimeout(resolve, afterMs)
+          waiter = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+        })
+      waiter = undefined
+      if (!signal.aborted && pending) await pause(COALESCE_MS, signal)
+      pending = false
+    },
+  }
+}
+
+/** Waits, or returns early when the signal ends it. */
+export const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve()
+      return
+    }
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done)
+  })

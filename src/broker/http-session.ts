@@ -1,0 +1,158 @@
+/** The Streamable HTTP client side of one session with a server: open, ask, tell, listen, end. */
+import { PROTOCOL_VERSION, SESSION_ID } from '../mcp/headers.ts'
+import { SseDecoder } from '../mcp/sse.ts'
+import type { HttpServer } from '../registry/model.ts'
+import type { ServerSession } from '../sessions/session-table.ts'
+import { type Initialized, type Introduction, initializeBody, initializedBody, parseInitialized } from './handshake.ts'
+import { type Post, type Posted, post } from './http-exchange.ts'
+import { type InnerClient, type InnerRequest, isLocalReply } from './inner-client.ts'
+import { parseServerMessage, type ServerMessage } from './server-message.ts'
+
+/** Larger answers of servers than this are not taken through the broker. */
+export const MOST_ANSWER_BYTES = 64 * 1024 * 1024
+
+export interface Opened {
+  readonly session: ServerSession
+  readonly initialized: Initialized
+}
+
+/** A server's HTTP endpoint, reached through Envoy. */
+export interface HttpEndpoint {
+  /** Replaced when the registry changes a name or a limit. */
+  server: HttpServer
+  readonly client: InnerClient
+  /** A fresh id for a request of ours. */
+  nextId(): string
+}
+
+const headersFor = (session: ServerSession | undefined): Record<string, string> => ({
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  ...(session !== undefined && { [PROTOCOL_VERSION]: session.protocolVersion }),
+  ...(session?.id !== undefined && { [SESSION_ID]: session.id }),
+})
+
+const request = (
+  endpoint: HttpEndpoint,
+  method: InnerRequest['method'],
+  session: ServerSession | undefined,
+  body?: Buffer,
+): InnerRequest => ({
+  server: endpoint.server.name,
+  path: endpoint.server.endpoint.path,
+  method,
+  headers: headersFor(session),
+  ...(body !== undefined && { body }),
+})
+
+/** Sends a message within a session. */
+export const send = (
+  endpoint: HttpEndpoint,
+  session: ServerSession | undefined,
+  body: Buffer,
+  id: string | undefined,
+  options: Pick<Post, 'signal'> & Partial<Pick<Post, 'onMessage' | 'waiting' | 'timeoutMs'>>,
+): Promise<Posted> =>
+  post(endpoint.client, {
+    request: request(endpoint, 'POST', session, body),
+    id,
+    timeoutMs: options.timeoutMs ?? endpoint.server.timeoutMs,
+    mostBytes: MOST_ANSWER_BYTES,
+    waiting: options.waiting ?? (() => false),
+    onMessage: options.onMessage ?? (() => undefined),
+    signal: options.signal,
+  })
+
+/** Opens a session; rejects with the reason when the server does not take part. */
+export const openSession = async (endpoint: HttpEndpoint, as: Introduction, signal: AbortSignal): Promise<Opened> => {
+  const id = endpoint.nextId()
+  const { outcome, sessionId } = await send(endpoint, undefined, initializeBody(id, as), id, { signal })
+  if (outcome.kind === 'failed') throw new Error(outcome.detail)
+  if (outcome.status !== 200) throw new Error(`initialize: HTTP ${outcome.status}`)
+  const initialized =
+    parseServerMessage(outcome.body)?.kind === 'response'
+      ? parseInitialized(outcome.body)
+      : 'initialize: not a response'
+  if (typeof initialized === 'string') throw new Error(initialized)
+  const session: ServerSession = { id: sessionId, protocolVersion: initialized.protocolVersion }
+  await send(endpoint, session, initializedBody, undefined, { signal })
+  return { session, initialized }
+}
+
+/** Ends a session at the server; whether it took note is its own affair. */
+export const closeSession = async (endpoint: HttpEndpoint, session: ServerSession): Promise<void> => {
+  if (session.id === undefined) return
+  await post(endpoint.client, {
+    request: request(endpoint, 'DELETE', session),
+    id: undefined,
+    timeoutMs: 2000,
+    mostBytes: 65_536,
+    waiting: () => false,
+    onMessage: () => undefined,
+    signal: AbortSignal.timeout(3000),
+  })
+}
+
+/**
+ * Whether the server has really lost a session that it answered 404 or 400 for: asked with a ping, so that nothing is
+ * ever done twice on a mere status.
+ */
+export const isGone = async (endpoint: HttpEndpoint, session: ServerSession): Promise<boolean> => {
+  const id = endpoint.nextId()
+  const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"ping"}`)
+  const { outcome } = await send(endpoint, session, body, id, { signal: AbortSignal.timeout(5000), timeoutMs: 5000 })
+  return outcome.kind === 'answered' && (outcome.status === 404 || outcome.status === 400)
+}
+
+/** An answer that may mean a lost session; what it means, `isGone` finds out. */
+export const maybeLost = (status: number, body: Buffer): boolean =>
+  status === 404 || (status === 400 && /session|not initialized/i.test(body.toString('utf8', 0, 4096)))
+
+export type StreamEnd = 'ended' | 'unsupported' | 'lost' | 'failed'
+
+/** Listens on the session's own stream until it ends; never rejects. */
+export const listenOnce = (
+  endpoint: HttpEndpoint,
+  session: ServerSession,
+  onMessage: (message: Exclude<ServerMessage, { kind: 'response' }>) => void,
+  onOpen: () => void,
+  signal: AbortSignal,
+): Promise<StreamEnd> =>
+  new Promise((resolve) => {
+    const decoder = new SseDecoder(MOST_ANSWER_BYTES)
+    const done = (how: StreamEnd, stop: boolean): void => {
+      signal.removeEventListener('abort', onAbort)
+      if (stop) end()
+      resolve(how)
+    }
+    const onAbort = (): void => done('ended', true)
+    if (signal.aborted) {
+      resolve('ended')
+      return
+    }
+    const end = endpoint.client.start(
+      { ...request(endpoint, 'GET', session), headers: { ...headersFor(session), accept: 'text/event-stream' } },
+      {
+        head(status, headers) {
+          if (isLocalReply(headers)) done('failed', true)
+          else if (status === 404 || status === 400) done('lost', true)
+          else if (status !== 200 || headers['content-type']?.toLowerCase().startsWith('text/event-stream') !== true)
+            done('unsupported', true)
+          else onOpen()
+        },
+        data(chunk) {
+          try {
+            for (const { data } of decoder.push(chunk)) {
+              const message = data.length === 0 ? undefined : parseServerMessage(data)
+              if (message !== undefined && message.kind !== 'response') onMessage(message)
+            }
+          } catch {
+            done('failed', true)
+          }
+        },
+        end: () => done('ended', false),
+        error: () => done('failed', false),
+      },
+    )
+    signal.addEventListener('abort', onAbort)
+  })

@@ -1,0 +1,60 @@
+/** One message from a server: its parts as spans, its bytes untouched. */
+import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import type { Span } from '../mcp/message.ts'
+import { scan } from '../mcp/scan.ts'
+
+/** `bytes` is the whole message. */
+export type ServerMessage =
+  | { readonly kind: 'response'; readonly id: string | undefined; readonly bytes: Buffer }
+  | (ServerRequest & { readonly kind: 'request' })
+  | {
+      readonly kind: 'notification'
+      readonly method: string
+      readonly bytes: Buffer
+      readonly params: Span | undefined
+    }
+
+/** What a server wants of a client. `id` is raw JSON text. */
+export interface ServerRequest {
+  readonly id: string
+  readonly method: string
+  readonly bytes: Buffer
+  readonly params: Span | undefined
+  readonly metaProgressToken: Span | undefined
+}
+
+/**
+ * The message in `bytes`; undefined when it is none. What a client would act on (requests, notifications) is read as
+ * strictly as clients' own requests are; a response only has to be JSON, since it is handed on unread.
+ */
+export const parseServerMessage = (bytes: Buffer): ServerMessage | undefined => {
+  const scanned = scan(bytes)
+  if (!scanned.ok) return lenientResponse(bytes)
+  const { kind, id, method, params, metaProgressToken } = scanned.message
+  if (kind === 'response') return { kind, id, bytes }
+  if (method === undefined) return undefined
+  if (kind === 'notification' || id === undefined) return { kind: 'notification', method, bytes, params }
+  return { kind, id, method, bytes, params, metaProgressToken }
+}
+
+const lenientResponse = (bytes: Buffer): ServerMessage | undefined => {
+  try {
+    JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return undefined
+  }
+  const found = members(bytes)
+  const id = found.get('id')
+  if (found.has('method') || !(found.has('result') || found.has('error'))) return undefined
+  return { kind: 'response', id: id === undefined ? undefined : textOf(bytes, id), bytes }
+}
+
+/** The result or error of a response. */
+export const resultOf = (response: Buffer): { readonly result: Span } | { readonly error: string } => {
+  const found = members(response)
+  const result = found.get('result')
+  if (result !== undefined) return { result }
+  const error = found.get('error')
+  const message = error === undefined ? undefined : members(response, error).get('message')
+  return { error: message === undefined ? 'no result' : stringOf(response, message) }
+}

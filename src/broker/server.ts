@@ -1,0 +1,207 @@
+/** The broker's HTTP server on its Unix socket: reads one request, checks it as strictly as ext_proc does, has it answered. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import * as header from '../mcp/headers.ts'
+import type { Message } from '../mcp/message.ts'
+import { type Edge, examine } from '../mcp/request-head.ts'
+import type { RefusalReason } from '../mcp/refusal.ts'
+import { scan } from '../mcp/scan.ts'
+import type { ClientSession } from '../sessions/session-table.ts'
+import type { Broker } from './broker.ts'
+import { replay } from './replay.ts'
+import { Reply } from './reply.ts'
+import { answer, initialize } from './stateful.ts'
+
+/** A comment goes out on a stream that was silent this long: below every usual idle limit in between. */
+const KEEP_ALIVE_MS = 25_000
+/** How often silence is looked for. */
+const TICK_MS = 5000
+const SWEEP_MS = 60_000
+/** A refused call comes back with the server's answer in a header. */
+const MOST_HEADER_BYTES = 256 * 1024
+
+export interface BrokerServerOptions {
+  readonly socketPath: string
+  readonly broker: Broker
+  /** What the entrypoint accepts, as it is now. */
+  readonly edge: () => Edge
+  readonly onRefusal: (refusal: { decision: string; status: number; reason: string }) => void
+  readonly onError: (error: unknown) => void
+}
+
+export interface BrokerServer {
+  /** Client streams open now. */
+  readonly streams: number
+  /** Requests answered since the start. */
+  readonly requests: number
+  close(): Promise<void>
+}
+
+export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerServer> => {
+  const { broker } = options
+  const replies = new Set<Reply>()
+  let requests = 0
+  let stopping = false
+
+  const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    requests++
+    const decision = one(req, 'x-request-id') ?? ''
+    const reply = new Reply(res, decision, Date.now(), options.onRefusal)
+    const path = one(req, header.REPLAY_SERVER) === undefined ? req.url : '/mcp'
+    const head = {
+      method: req.method,
+      path,
+      host: one(req, header.REPLAY_SERVER) === undefined ? req.headers.host : 'localhost',
+      origin: one(req, 'origin'),
+      contentType: one(req, 'content-type'),
+      contentEncoding: one(req, 'content-encoding'),
+      accept: one(req, 'accept'),
+      contentLength: one(req, 'content-length'),
+      sessionId: one(req, header.SESSION_ID),
+      protocolVersion: one(req, header.PROTOCOL_VERSION),
+    }
+    const edge = options.edge()
+    const examined = examine(head, edge)
+    if (!examined.ok) {
+      // What was not read keeps the connection from being used again.
+      req.resume()
+      reply.refuse(examined.reason, undefined)
+      return
+    }
+    if (stopping) {
+      reply.refuse('stopping', undefined)
+      return
+    }
+    if (examined.verb !== 'post') {
+      const session = broker.sessions.find(head.sessionId ?? '')
+      if (session === undefined) reply.refuse('unknown-session', undefined)
+      else if (examined.verb === 'get') openStream(session, res, reply)
+      else {
+        // The id is dead at once; the servers may take their time.
+        void broker.leave(session)
+        reply.accepted(200)
+      }
+      return
+    }
+    const bytes = await readBody(req, edge.maxBody)
+    if (bytes === undefined) {
+      reply.refuse('too-large', undefined)
+      return
+    }
+    const scanned = scan(bytes)
+    if (!scanned.ok) {
+      reply.refuse(scanned.reason, scanned.id)
+      return
+    }
+    replies.add(reply)
+    try {
+      await dispatch(req, head.sessionId, scanned.message, bytes, reply)
+    } finally {
+      replies.delete(reply)
+    }
+  }
+
+  const dispatch = async (
+    req: IncomingMessage,
+    sessionId: string | undefined,
+    message: Message,
+    bytes: Buffer,
+    reply: Reply,
+  ): Promise<void> => {
+    if (message.method !== undefined) reply.labels.method = message.method
+    if (one(req, header.REPLAY_SERVER) !== undefined) {
+      await replay(broker, req.headers, message, bytes, reply)
+      return
+    }
+    if (message.method === 'initialize' && message.id !== undefined) {
+      await initialize(broker, message, bytes, message.id, reply)
+      return
+    }
+    const refusal = (reason: RefusalReason | 'unknown-session'): void =>
+      reply.refuse(reason, message.kind === 'request' ? message.id : undefined)
+    if (sessionId === undefined || sessionId === '') {
+      refusal('no-session-id')
+      return
+    }
+    const session = broker.sessions.find(sessionId)
+    if (session === undefined) {
+      refusal('unknown-session')
+      return
+    }
+    await answer({ context: broker, client: broker.client(session), message, bytes, reply })
+  }
+
+  const openStream = (session: ClientSession, res: ServerResponse, reply: Reply): void => {
+    reply.openStream()
+    const client = broker.client(session)
+    client.openStream(res, Date.now())
+    for (const upstream of broker.upstreams.values()) upstream.listen(client)
+  }
+
+  const server = createServer(
+    { maxHeaderSize: MOST_HEADER_BYTES, keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0 },
+    (req, res) => {
+      handle(req, res).catch((error: unknown) => {
+        if (req.errored !== null || req.destroyed) return
+        options.onError(error)
+        if (!res.headersSent) res.writeHead(500, { 'content-type': 'application/json' })
+        res.end('{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"internal error"}}')
+      })
+    },
+  )
+  server.maxRequestsPerSocket = 0
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.socketPath, () => resolve())
+  })
+  const ticking = setInterval(() => {
+    const nowMs = Date.now()
+    for (const reply of replies) reply.keepAlive(nowMs, KEEP_ALIVE_MS)
+    for (const client of broker.clients()) client.keepAlive(nowMs, KEEP_ALIVE_MS)
+  }, TICK_MS)
+  const sweeping = setInterval(() => {
+    for (const session of broker.sessions.sweep()) void broker.leave(session)
+  }, SWEEP_MS)
+
+  return {
+    get streams() {
+      let open = 0
+      for (const client of broker.clients()) if (client.hasStream) open++
+      return open
+    },
+    get requests() {
+      return requests
+    },
+    async close() {
+      stopping = true
+      clearInterval(ticking)
+      clearInterval(sweeping)
+      await broker.close()
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+const one = (req: IncomingMessage, name: string): string | undefined => {
+  const value = req.headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}
+
+/** The whole body, or undefined once it is larger than `most` bytes. */
+const readBody = (req: IncomingMessage, most: number): Promise<Buffer | undefined> =>
+  new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    req.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= most) chunks.push(chunk)
+      else {
+        chunks.length = 0
+        resolve(undefined)
+      }
+    })
+    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
+    req.on('error', reject)
+    req.on('aborted', () => reject(new Error('the client went away')))
+  })

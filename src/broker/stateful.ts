@@ -1,0 +1,219 @@
+/** What the gateway answers a stateful client, method by method. */
+import type { Catalogue } from '../catalog/catalogue.ts'
+import type { ListMethod } from '../catalog/server-catalogue.ts'
+import { lists } from '../catalog/server-catalogue.ts'
+import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import type { Message } from '../mcp/message.ts'
+import { isMethod, type MethodName } from '../mcp/methods.ts'
+import type { SessionTable } from '../sessions/session-table.ts'
+import { runCall, targetOf, withOwnName } from './calls.ts'
+import type { ClientState } from './client-session.ts'
+import { initializeResult, parseInitialize } from './initialize.ts'
+import { pageOf } from './paging.ts'
+import { answerQuestion, forwardProgress } from './questions.ts'
+import type { Reply } from './reply.ts'
+import type { Upstream } from './upstream.ts'
+
+/** What the answers are made of; read anew for each request. */
+export interface Context {
+  readonly version: string
+  readonly table: SessionTable
+  readonly upstreams: ReadonlyMap<string, Upstream>
+  catalogue(): Catalogue
+  clients(): Iterable<ClientState>
+  /** Resolves when every server has answered once, failed once or used up its time. */
+  settled(): Promise<void>
+}
+
+/** One message of a client in its session. */
+export interface Incoming {
+  readonly context: Context
+  readonly client: ClientState
+  readonly message: Message
+  readonly bytes: Buffer
+  readonly reply: Reply
+}
+interface IncomingRequest extends Incoming {
+  readonly id: string
+  readonly method: MethodName
+}
+
+/** Opens a session; the only request that needs none. */
+export const initialize = async (
+  context: Context,
+  message: Message,
+  bytes: Buffer,
+  id: string,
+  reply: Reply,
+): Promise<void> => {
+  const declared = parseInitialize(bytes, message.params)
+  if (declared === undefined) {
+    reply.refuse('bad-params', id, { subject: 'initialize needs protocolVersion and capabilities' })
+    return
+  }
+  await context.settled()
+  const session = context.table.begin(declared)
+  const result = initializeResult(context.catalogue(), declared.protocolVersion, context.version)
+  reply.end(`{"jsonrpc":"2.0","id":${id},"result":${result}}`, 200, 'application/json', session.id)
+}
+
+/** Answers a message within a session. */
+export const answer = async (incoming: Incoming): Promise<void> => {
+  const { client, message, bytes, reply } = incoming
+  const { method, id } = message
+  if (message.kind === 'response') {
+    if (answerQuestion(client, message, bytes)) reply.accepted()
+    else reply.refuse('unexpected-response', undefined)
+    return
+  }
+  if (message.kind === 'notification' || id === undefined) {
+    notify(incoming)
+    reply.accepted()
+    return
+  }
+  if (method === undefined || !isMethod(method)) {
+    reply.refuse('unknown-method', id, method === undefined ? {} : { subject: method })
+    return
+  }
+  await requests[method]({ ...incoming, id, method })
+}
+
+type Answer = (request: IncomingRequest) => void | Promise<void>
+
+const list: Answer = async ({ context, message, bytes, reply, id, method }) => {
+  await context.settled()
+  if (!isList(method)) return
+  const cursor = message.params === undefined ? undefined : members(bytes, message.params).get('cursor')
+  const page = pageOf(context.catalogue().lists[method], cursor === undefined ? undefined : stringOf(bytes, cursor))
+  if (page === undefined) reply.refuse('bad-cursor', id)
+  else {
+    const next = page.nextCursor === undefined ? '' : `,"nextCursor":${JSON.stringify(page.nextCursor)}`
+    reply.result(id, `{"${lists[method].items}":`, page.items, `${next}}`)
+  }
+}
+const isList = (method: string): method is ListMethod => Object.hasOwn(lists, method)
+
+const call: Answer = async ({ context, client, message, bytes, reply, id, method }) => {
+  await context.settled()
+  const target = targetOf(context.catalogue().table, method, message, bytes)
+  if ('refusal' in target) {
+    reply.refuse(target.refusal, id, target.subject === undefined ? {} : { subject: target.subject })
+    return
+  }
+  const upstream = context.upstreams.get(target.row.server)
+  reply.labels.server = target.row.server
+  if (method === 'tools/call') reply.labels.tool = target.row.own
+  if (upstream === undefined) {
+    reply.refuse('server-down', id, { server: target.row.server, subject: target.row.server })
+    return
+  }
+  if (method === 'resources/unsubscribe' && upstream.shared && othersSubscribe(context, client, target.row.exposed)) {
+    client.subscriptions.delete(target.row.exposed)
+    reply.result(id, '{}')
+    return
+  }
+  const body = withOwnName(bytes, target)
+  // Behind the name's literal everything has moved by the difference in length.
+  const moved =
+    message.metaProgressToken !== undefined && message.metaProgressToken.start > target.literal.start
+      ? body.length - bytes.length
+      : 0
+  const token = message.metaProgressToken
+  const span = token === undefined ? undefined : { start: token.start + moved, end: token.end + moved }
+  const outcome = await runCall(upstream, client, id, body, span, reply, (run) => upstream.call(run))
+  const ok = outcome.kind === 'answered' && outcome.status === 200
+  if (ok && method === 'resources/subscribe') client.subscriptions.set(target.row.exposed, target.row.server)
+  if (ok && method === 'resources/unsubscribe') client.subscriptions.delete(target.row.exposed)
+}
+
+/** On a connection that all clients share, one client's unsubscribing must not take another's updates away. */
+const othersSubscribe = (context: Context, client: ClientState, uri: string): boolean => {
+  for (const other of context.clients()) if (other !== client && other.subscriptions.has(uri)) return true
+  return false
+}
+
+const LEVELS: ReadonlySet<string> = new Set([
+  'debug',
+  'info',
+  'notice',
+  'warning',
+  'error',
+  'critical',
+  'alert',
+  'emergency',
+])
+
+const setLevel: Answer = async ({ context, client, message, bytes, reply, id }) => {
+  const level = message.params === undefined ? undefined : members(bytes, message.params).get('level')
+  if (message.params === undefined || level === undefined || !LEVELS.has(stringOf(bytes, level))) {
+    reply.refuse('bad-params', id, { subject: `level must be one of ${[...LEVELS].join(', ')}` })
+    return
+  }
+  client.logLevel = textOf(bytes, message.params)
+  const open = [...context.upstreams.values()].filter(({ server }) => client.session.servers.has(server.name))
+  // Each server takes it in its own time; one that is slow does not hold the client up.
+  for (const upstream of open)
+    if (upstream.catalogue()?.capabilities.has('logging') === true) void upstream.setLevel(client)
+  reply.result(id, '{}')
+}
+
+const requests: Readonly<Record<MethodName, Answer>> = {
+  initialize: ({ reply, id }) => reply.refuse('bad-params', id, { subject: 'this session is initialized already' }),
+  ping: ({ reply, id }) => reply.result(id, '{}'),
+  'tools/list': list,
+  'prompts/list': list,
+  'resources/list': list,
+  'resources/templates/list': list,
+  'tools/call': call,
+  'prompts/get': call,
+  'resources/read': call,
+  'resources/subscribe': call,
+  'resources/unsubscribe': call,
+  'completion/complete': call,
+  'logging/setLevel': setLevel,
+  ...notRequests(),
+}
+
+/** Notifications sent as requests get the answer of an unknown method. */
+function notRequests() {
+  const refuse: Answer = ({ reply, id, method }) => reply.refuse('unknown-method', id, { subject: method })
+  return {
+    'notifications/initialized': refuse,
+    'notifications/cancelled': refuse,
+    'notifications/progress': refuse,
+    'notifications/roots/list_changed': refuse,
+  } as const
+}
+
+const notify = ({ context, client, message, bytes }: Incoming): void => {
+  switch (message.method) {
+    case 'notifications/cancelled':
+      cancel(context, client, message, bytes)
+      return
+    case 'notifications/progress':
+      forwardProgress(client, message, bytes, context.upstreams)
+      return
+    case 'notifications/roots/list_changed':
+      for (const upstream of context.upstreams.values())
+        if (upstream.server.client.includes('roots') && client.session.servers.has(upstream.server.name))
+          void upstream.tell(client, bytes)
+      return
+    default:
+      // `initialized` is told to each server when its session opens; others mean nothing to us.
+      return
+  }
+}
+
+/** A cancellation goes to the one server that runs the request, whichever path it took. */
+const cancel = (context: Context, client: ClientState, message: Message, bytes: Buffer): void => {
+  if (message.requestId === undefined) return
+  const id = bytes.toString('utf8', message.requestId.start, message.requestId.end)
+  const running = client.calls.get(id)
+  if (running !== undefined) {
+    running.cancel(bytes)
+    return
+  }
+  const server = client.session.directCalls.get(id)
+  const upstream = server === undefined ? undefined : context.upstreams.get(server)
+  if (upstream !== undefined) void upstream.tell(client, bytes)
+}
