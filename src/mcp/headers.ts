@@ -31,9 +31,6 @@ export const LOG_METHOD = 'x-mcp-log-method'
 export const LOG_SERVER = 'x-mcp-log-server'
 export const LOG_TOOL = 'x-mcp-log-tool'
 
-/** On the inner listener: Envoy answered in the server's place; the value is its response flags. */
-export const LOCAL_REPLY = 'x-mcp-local-reply'
-
 /** The headers of a client's request that a server may see. Everything else is removed. */
 export const REQUEST_ALLOWED: ReadonlySet<string> = new Set([
   'accept',
@@ -58,3 +55,6 @@ export const RESPONSE_ALLOWED: ReadonlySet<string> = new Set([
   'retry-after',
   'x-accel-buffering',
 ])
+
+/** On replies that Envoy's inner listener made itself, with the response flags and details; never on a server's own. */
+export const INNER_REPLY = 'x-mcp-inner-reply'

@@ -1,0 +1,40 @@
+/** Writes schema/registry.json and docs/registry.md from the schema in code; with --check, says whether they are stale. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { registryPage } from './registry-page.ts'
+import { jsonSchema } from '../src/registry/schema.ts'
+
+/** Path from the root of the checkout → what the file must say. */
+export const generated = (): ReadonlyMap<string, string> =>
+  new Map([
+    ['schema/registry.json', `${JSON.stringify(jsonSchema(), undefined, 2)}\n`],
+    ['docs/registry.md', registryPage()],
+  ])
+
+export const stale = (root: string): readonly string[] =>
+  [...generated()].filter(([path, content]) => read(join(root, path)) !== content).map(([path]) => path)
+
+const read = (path: string): string | undefined => {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+const main = (check: boolean): void => {
+  const root = join(import.meta.dirname, '..')
+  if (check) {
+    const paths = stale(root)
+    for (const path of paths) console.error(`${path} is stale: run npm run generate`)
+    process.exitCode = paths.length > 0 ? 1 : 0
+    return
+  }
+  for (const [path, content] of generated()) {
+    mkdirSync(dirname(join(root, path)), { recursive: true })
+    writeFileSync(join(root, path), content)
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) main(process.argv.includes('--check'))

@@ -1,0 +1,137 @@
+/** docs/registry.md: tables from the schema in code, then the rules that a schema cannot say. */
+import type { z } from 'zod'
+import { jsonSchema } from '../src/registry/schema.ts'
+
+type Schema = z.core.JSONSchema.BaseSchema
+type Node = Schema | boolean | undefined
+
+const whole: Schema = jsonSchema()
+const definitions = Object.entries(whole.$defs ?? {})
+
+const anchor = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9 -]/g, '')
+    .replaceAll(' ', '-')
+
+const schemaOf = (node: Node): Schema => (typeof node === 'object' ? node : {})
+
+const typeOf = (node: Node): string => {
+  const schema = schemaOf(node)
+  const name = schema.$ref?.replace('#/$defs/', '')
+  if (name !== undefined) return `[${name}](#${anchor(name)})`
+  if (schema.enum !== undefined) return schema.enum.map((each) => `\`${String(each)}\``).join(', ')
+  if (schema.type === 'array' && !Array.isArray(schema.items)) return `list of ${typeOf(schema.items)}`
+  if (schema.type === 'object' && schema.properties === undefined)
+    return `map of ${typeOf(schema.additionalProperties)}`
+  return schema.type === 'string' ? 'text' : 'keys'
+}
+
+const shownDefault = ({ default: value }: Schema, type: string): string => {
+  if (value === undefined || type === 'keys' || JSON.stringify(value) === '{}') return ''
+  return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
+}
+
+interface Row {
+  readonly key: string
+  readonly cells: readonly string[]
+}
+
+/** Keys of one map; a map inside it that has no name of its own becomes rows such as `tls.cert`. */
+const rows = (schema: Schema, prefix = ''): readonly Row[] =>
+  Object.entries(schema.properties ?? {}).flatMap(([key, node]) => {
+    const property = schemaOf(node)
+    const type = typeOf(property)
+    const name = `${prefix}${key}`
+    const needed = schema.required?.includes(key) === true ? 'needed' : ''
+    const cells = [`\`${name}\``, type, shownDefault(property, type) || needed, property.description ?? '']
+    return [{ key: name, cells }, ...(type === 'keys' ? rows(property, `${name}.`) : [])]
+  })
+
+const table = (schema: Schema): string =>
+  [
+    '| key | type | default | meaning |',
+    '|---|---|---|---|',
+    ...rows(schema).map(({ cells }) => `| ${cells.join(' | ')} |`),
+  ].join('\n')
+
+const section = (key: string): Schema => schemaOf(whole.properties?.[key])
+const serverSchema = schemaOf(section('servers').additionalProperties)
+
+const isMap = ([, node]: readonly [string, Node]): boolean => schemaOf(node).properties !== undefined
+const maps = definitions.filter(isMap)
+const texts = definitions.filter((definition) => !isMap(definition))
+
+const typesTable = (): string =>
+  ['| type | what is written |', '|---|---|']
+    .concat(
+      texts.map(([name, node]) => `| <a id="${anchor(name)}"></a>${name} | ${schemaOf(node).description ?? ''} |`),
+    )
+    .join('\n')
+
+const mapSection = ([name, node]: readonly [string, Node]): string =>
+  `### ${name}\n${schemaOf(node).description ?? ''}\n\n${table(schemaOf(node))}`
+
+const example = `\`\`\`yaml
+# yaml-language-server: $schema=../schema/registry.json
+gateway:
+  listen: 127.0.0.1:8080
+servers:
+  weather:
+    url: https://weather.example.com/mcp
+    credential: { bearer: "\${WEATHER_TOKEN}" }
+  files:
+    command: npx
+    args: [-y, "@modelcontextprotocol/server-filesystem", ./data]
+  github:
+    url: https://github.example.com/mcp
+    prefix: gh_
+    credential: { header: X-Api-Key, value: { file: github.key } }
+    tools: { include: ["*"], exclude: ["delete_*"], rename: { search_code: find_code } }
+    timeout: 30s
+sessions: { idle: 2h, key: "\${SESSION_KEY}" }
+\`\`\``
+
+const rules = `## Rules
+### Problems
+A problem is one line: \`registry.yaml:4:5: error: servers.weather.timout: unknown key "timout", did you mean "timeout"?\`.
+All problems are shown at once. Errors keep the file from being used; warnings do not. A broken file changes nothing in a
+running gateway. Messages never repeat values, so that none of them can show a secret.
+
+### Variables
+\`\${NAME}\` and \`\${NAME:-default}\` are replaced in values, not in keys, after the YAML is read: what a variable says is never
+YAML. The default counts when the variable is not set or empty; without a default a variable that is not set is an error.
+\`$\${\` is a literal \`\${\`. Inside \`{ }\` and \`[ ]\` a value with a variable must be quoted: \`{ bearer: "\${TOKEN}" }\`.
+
+### Secrets
+A [secret](#secret) is a text or \`{ file: path }\`. It never appears in logs, in the output of \`render\`, in \`/status\` or in an
+error. Files that the registry refers to are watched too: a new certificate or token is applied when its file changes.
+
+### Names and patterns
+\`include\`, \`exclude\` and \`rename\` use the server's own names; the prefix is put in front afterwards. A pattern is a whole
+name in which \`*\` stands for any characters; case counts; \`exclude\` wins over \`include\`. \`rename\` takes whole names. Two
+servers may have the same tool name only when their prefixes differ; otherwise the first one wins and the other is reported.
+
+### Addresses
+\`listen\` and \`admin\` beyond loopback need \`open: true\`, because anybody who reaches them can use them. \`listen\`, \`admin\`
+and turning TLS on or off need a restart; everything else is applied when the file is saved. The command line wins over
+the file.
+
+### YAML
+A registry is one YAML 1.2 document. Anchors and aliases may be used; tags and merge keys (\`<<\`) are errors, and so is a
+duplicate key. Paths are relative to the registry file; a \`command\` with a slash in it is such a path.
+`
+
+/** The whole page. */
+export const registryPage = (): string =>
+  [
+    '# The registry file',
+    '<!-- Generated from src/registry/schema.ts by npm run generate. -->',
+    'One YAML file says which MCP servers stand behind the gateway. Editors check it with `schema/registry.json`.',
+    example,
+    ...['gateway', 'sessions'].map((key) => `## ${key}\n${section(key).description ?? ''}\n\n${table(section(key))}`),
+    `## servers.\\<name\\>\n${section('servers').description ?? ''}\n\n${table(serverSchema)}`,
+    `## Groups of keys\n\n${maps.map(mapSection).join('\n\n')}`,
+    `## Types\n\n${typesTable()}`,
+    rules,
+  ].join('\n\n')

@@ -1,0 +1,103 @@
+/** What the gateway knows of itself: the value behind `/status`, the status page and the commands that ask it. */
+import type { Place } from '../registry/model.ts'
+import type { EnvoyStatus } from '../xds/status.ts'
+
+export type { EnvoyStatus }
+
+/** `degraded`: it answers, but not all of it (a list failed, was cut short or is an old one). */
+export type ServerState = 'up' | 'down' | 'starting' | 'degraded' | 'disabled'
+
+/** The way calls take; `broker` where only the broker may or can reach the server. */
+type CallPath = 'direct' | 'broker'
+
+/** Something that needs the operator's attention. `place`: where in the registry file. */
+export interface StatusProblem {
+  readonly severity: 'error' | 'warning'
+  readonly message: string
+  readonly hint?: string
+  /** Such as `servers.weather.timeout`. */
+  readonly path?: string
+  readonly place?: Place
+  /** The server it is about. */
+  readonly server?: string
+}
+
+export interface ServerStatus {
+  readonly name: string
+  readonly kind: 'http' | 'stdio'
+  readonly description?: string
+  readonly state: ServerState
+  readonly required: boolean
+  /** When the state was entered; ISO 8601 like every time here. */
+  readonly since: string
+  readonly lastError?: string
+  /** What it negotiated with us. */
+  readonly protocolVersion?: string
+  readonly path: CallPath
+  /** Shown, after include, exclude and clashes. */
+  readonly tools: number
+  readonly prompts: number
+  readonly resources: number
+  readonly templates: number
+  /** What it offers and nobody sees, and why. Exposed names. */
+  readonly hidden: readonly { readonly name: string; readonly reason: string }[]
+  readonly listsFetchedAt?: string
+  /** The lists are older than they should be: the last refresh failed or is still running. */
+  readonly stale: boolean
+}
+
+export interface ToolStatus {
+  /** The exposed name. */
+  readonly name: string
+  readonly server: string
+  /** The server's own name for it. */
+  readonly own: string
+  readonly path: CallPath
+}
+
+interface RegistryStatus {
+  readonly file: string
+  /** Hash of the loaded file. */
+  readonly version: string
+  readonly loadedAt: string
+  /** Those of the newest file, loaded or refused. */
+  readonly problems: readonly StatusProblem[]
+  /** How many of the connected Envoys have ACKed it all, and what the slowest took. */
+  readonly applied: { readonly envoys: number; readonly of: number; readonly ms?: number }
+}
+
+/** A request the gateway refused. */
+export interface Refusal {
+  readonly at: string
+  /** The same id stands in the client's error and in the log. */
+  readonly decision: string
+  readonly status: number
+  readonly reason: string
+}
+
+/** Holds no secret: it is made of names, counts and messages. */
+export interface Status {
+  readonly version: string
+  readonly url: string
+  readonly startedAt: string
+  readonly registry: RegistryStatus
+  readonly servers: readonly ServerStatus[]
+  readonly tools: readonly ToolStatus[]
+  /** Of everything but the file: NACKs, clashes, servers that are down. */
+  readonly problems: readonly StatusProblem[]
+  readonly envoys: readonly EnvoyStatus[]
+  readonly sessions: {
+    readonly clients: number
+    /** Sessions we hold with servers on clients' behalf. */
+    readonly servers: number
+    readonly streams: number
+  }
+  /** The latest, newest first. */
+  readonly refusals: readonly Refusal[]
+}
+
+/** Whether agents can be served, and what is missing when not. */
+export interface Readiness {
+  readonly ready: boolean
+  readonly reasons: readonly string[]
+}

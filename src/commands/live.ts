@@ -1,0 +1,104 @@
+/** Connects to one server directly, without any gateway, and counts what it offers. */
+import type { FetchLike, Transport } from '@modelcontextprotocol/client'
+import type { Dispatcher } from 'undici'
+import type { Credential, HttpServer, Server, StdioServer } from '../registry/model.ts'
+
+export type Live =
+  | { readonly server: string; readonly ok: true; readonly protocolVersion: string; readonly tools: readonly string[] }
+  | { readonly server: string; readonly ok: false; readonly error: string }
+
+const urlOf = ({ endpoint: { tls, host, port, path } }: HttpServer): URL =>
+  new URL(`${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}${path}`)
+
+/** A way to a server, and what is to be done there before it is closed. */
+interface Way {
+  readonly transport: Transport
+  end(): Promise<void>
+}
+
+const methodOf = (method: string | undefined): 'GET' | 'POST' | 'DELETE' =>
+  method === 'POST' || method === 'DELETE' ? method : 'GET'
+
+/** A redirect is not followed: it would carry the credential elsewhere. */
+const fetchThrough =
+  (dispatcher: Dispatcher, credential: Credential | undefined): FetchLike =>
+  async (url, init) => {
+    const headers = new Headers(init?.headers)
+    if (credential !== undefined) headers.set(credential.header, credential.value.reveal())
+    const answer = await dispatcher.request({
+      origin: new URL(url).origin,
+      path: new URL(url).pathname + new URL(url).search,
+      method: methodOf(init?.method),
+      headers: Object.fromEntries(headers),
+      body: typeof init?.body === 'string' ? init.body : null,
+      signal: init?.signal ?? null,
+    })
+    const { statusCode: status } = answer
+    const answered = Object.entries(answer.headers).flatMap(([name, value]): [string, string][] =>
+      value === undefined ? [] : [[name, String(value)]],
+    )
+    return new Response(status === 204 || status === 304 ? null : answer.body, { status, headers: answered })
+  }
+
+const http = async (server: HttpServer): Promise<Way> => {
+  const { Agent } = await import('undici')
+  const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
+  const { ca, client, sni } = server.tls
+  const agent = new Agent({
+    connect: {
+      ...(ca === undefined ? {} : { ca }),
+      ...(client === undefined ? {} : { cert: client.cert, key: client.key.reveal() }),
+      ...(sni === undefined ? {} : { servername: sni }),
+    },
+  })
+  const transport = new StreamableHTTPClientTransport(urlOf(server), { fetch: fetchThrough(agent, server.credential) })
+  return {
+    transport,
+    end: async () => {
+      await transport.terminateSession().catch(() => {})
+      await transport.close()
+      await agent.destroy()
+    },
+  }
+}
+
+const stdio = async ({ command, args, env, cwd }: StdioServer): Promise<Way> => {
+  const { StdioClientTransport } = await import('@modelcontextprotocol/client/stdio')
+  const transport = new StdioClientTransport({
+    command,
+    args: [...args],
+    env: Object.fromEntries(env),
+    cwd,
+    stderr: 'ignore',
+  })
+  return { transport, end: () => transport.close() }
+}
+
+/** An error with the reasons under it: `fetch failed` alone helps nobody. */
+const reasons = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause === undefined ? error.message : `${error.message}: ${reasons(error.cause)}`
+}
+
+/** Never throws. Waits at most `timeoutMs` for the connection and `listTimeoutMs` for the tools. */
+export const connectLive = async (server: Server, version: string): Promise<Live> => {
+  const { Client } = await import('@modelcontextprotocol/client')
+  const client = new Client({ name: 'mcp-gateway', version })
+  const way = await (server.kind === 'http' ? http(server) : stdio(server))
+  try {
+    await client.connect(way.transport, { timeout: server.timeoutMs })
+    const { tools } = client.getServerCapabilities()?.tools
+      ? await client.listTools({}, { timeout: server.listTimeoutMs })
+      : { tools: [] }
+    return {
+      server: server.name,
+      ok: true,
+      protocolVersion: client.getNegotiatedProtocolVersion() ?? 'unknown',
+      tools: tools.map(({ name }) => name),
+    }
+  } catch (error) {
+    return { server: server.name, ok: false, error: reasons(error) }
+  } finally {
+    await way.end()
+  }
+}

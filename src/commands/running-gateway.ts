@@ -1,0 +1,46 @@
+/** Asks the gateway that runs at an admin address for its status. */
+import { z } from 'zod'
+import { StartProblem } from '../envoy/start-problem.ts'
+import type { Address } from '../registry/model.ts'
+
+/** How long a gateway on this machine may take to answer. */
+const ANSWER_MS = 5_000
+
+/** What the commands read of `/status`; a gateway of another version may tell more. */
+const seen = z.object({
+  version: z.string(),
+  url: z.string(),
+  servers: z.array(
+    z.object({
+      name: z.string(),
+      state: z.string(),
+      lastError: z.string().optional(),
+      hidden: z.array(z.object({ name: z.string(), reason: z.string() })),
+    }),
+  ),
+  tools: z.array(z.object({ name: z.string(), server: z.string(), own: z.string(), path: z.string() })),
+})
+
+export type SeenStatus = z.infer<typeof seen>
+
+/** A wildcard is no address to connect to; this machine always is. */
+const dialled = ({ host, port }: Address): string => {
+  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${local.includes(':') ? `[${local}]` : local}:${port}`
+}
+
+/** @throws StartProblem */
+export const askStatus = async (admin: Address, file: string): Promise<SeenStatus> => {
+  const url = dialled(admin)
+  const answer = await fetch(`${url}/status`, { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => undefined)
+  if (answer === undefined)
+    throw new StartProblem(
+      `no gateway answers at ${url}`,
+      `start one with: mcp-gateway up ${file}; or say where it is with --admin`,
+    )
+  const body: unknown = await answer.json().catch(() => undefined)
+  const parsed = seen.safeParse(body)
+  if (!answer.ok || !parsed.success)
+    throw new StartProblem(`what answers at ${url} is no gateway of ours`, 'say where it is with --admin')
+  return parsed.data
+}

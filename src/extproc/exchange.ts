@@ -1,0 +1,94 @@
+/** One HTTP request's conversation with Envoy, as a pure step: what came, and what is due. */
+import type { RoutingTable } from '../catalog/routing-table.ts'
+import type { Edge } from '../mcp/request-head.ts'
+import type { ClientSession, SessionLookup } from '../sessions/session-table.ts'
+import { type Decision, decide, decideHead } from './decide.ts'
+import { bodyMutation, type Circumstances, headMutation, metadata } from './mutation.ts'
+import type { ProcessingRequest, ProcessingResponse } from './processing.ts'
+
+/** What one exchange is judged by; the table is read once, when its head arrives. */
+export interface Rules {
+  readonly table: () => RoutingTable
+  readonly sessions: SessionLookup
+  readonly edge: Edge
+  readonly brokerCluster: string
+  readonly decisionId: string
+  readonly nameOf: (session: ClientSession) => string
+}
+
+export type State =
+  | { readonly at: 'start' }
+  | {
+      readonly at: 'body'
+      readonly session: ClientSession
+      readonly table: RoutingTable
+      readonly names: readonly string[]
+      readonly circumstances: Circumstances
+    }
+  | { readonly at: 'done' }
+
+/** `end`: Envoy will send nothing more. */
+export type Event = ProcessingRequest | { readonly of: 'end' }
+
+export type Effect =
+  | { readonly do: 'answer'; readonly response: ProcessingResponse }
+  /** The last due answer is given. Closing in order before that would let the request pass unprocessed. */
+  | { readonly do: 'close' }
+  /** Anything else ends the stream with a gRPC error, which Envoy turns into a 503. */
+  | { readonly do: 'fail'; readonly why: string }
+  /** So that a cancellation finds the server that runs the call. */
+  | { readonly do: 'remember'; readonly session: ClientSession; readonly id: string; readonly server: string }
+  | { readonly do: 'report'; readonly decision: Decision }
+
+export type Step = readonly [State, readonly Effect[]]
+
+export const start: State = { at: 'start' }
+const done: State = { at: 'done' }
+const close: Effect = { do: 'close' }
+
+export const step = (state: State, event: Event, rules: Rules): Step => {
+  if (state.at === 'done') return [done, []]
+  if (state.at === 'start' && event.of === 'request_headers') return onHead(event, rules)
+  if (state.at === 'body' && event.of === 'request_body') return onBody(state, event.body)
+  // A local reply of a filter before us, such as a 413, begins with its response.
+  if (state.at === 'start' && event.of === 'response_headers') {
+    return [done, [{ do: 'answer', response: { to: 'response_headers' } }, close]]
+  }
+  return [done, [{ do: 'fail', why: `${event.of} while at ${state.at}` }]]
+}
+
+const onHead = (event: ProcessingRequest & { of: 'request_headers' }, rules: Rules): Step => {
+  const { sessions, edge, brokerCluster, decisionId } = rules
+  const table = rules.table()
+  const decision = event.endOfStream ? undefined : decideHead(event.head, edge, sessions, table)
+  if (decision?.to === 'body') {
+    const { session } = decision
+    const circumstances = { brokerCluster, decisionId, session: rules.nameOf(session) }
+    return [
+      { at: 'body', session, table, names: event.names, circumstances },
+      [{ do: 'answer', response: { to: 'request_headers', next: 'body' } }],
+    ]
+  }
+  const circumstances = { brokerCluster, decisionId, session: '' }
+  const response: ProcessingResponse = {
+    to: 'request_headers',
+    next: 'end',
+    mutation: headMutation(circumstances),
+    metadata: metadata(undefined, circumstances),
+  }
+  return [done, [{ do: 'answer', response }, close]]
+}
+
+const onBody = ({ session, table, names, circumstances }: State & { at: 'body' }, body: Buffer): Step => {
+  const decision = decide(table, session, body)
+  const response: ProcessingResponse = {
+    to: 'request_body',
+    mutation: bodyMutation(decision, names, circumstances),
+    metadata: metadata(decision, circumstances),
+  }
+  const effects: Effect[] = [{ do: 'answer', response }, close, { do: 'report', decision }]
+  if (decision.to === 'server') {
+    effects.unshift({ do: 'remember', session, id: decision.id, server: decision.server.name })
+  }
+  return [done, effects]
+}

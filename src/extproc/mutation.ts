@@ -1,0 +1,106 @@
+/** How a decided request is changed: the cluster, the server's own session and path, and what is published about it. */
+import type { Row } from '../catalog/routing-table.ts'
+import * as headers from '../mcp/headers.ts'
+import type { Decision } from './decide.ts'
+import type { Metadata, Mutation } from './processing.ts'
+
+/** What every answer of one exchange needs beside its decision. */
+export interface Circumstances {
+  /** The broker's cluster. */
+  readonly brokerCluster: string
+  readonly decisionId: string
+  /** A name for the client's session that reveals nothing; empty without a session. */
+  readonly session: string
+}
+
+type Header = readonly [name: string, value: string]
+
+/** The head alone sent it to the broker: it keeps every header, so that the broker can say what is wrong. */
+export const headMutation = ({ brokerCluster, decisionId }: Circumstances): Mutation => ({
+  set: [
+    [headers.CLUSTER, brokerCluster],
+    [headers.DECISION_ID, decisionId],
+  ],
+  remove: [],
+  body: undefined,
+})
+
+/** `names` are the request's header names; a server gets only those it may see. */
+export const bodyMutation = (decision: Decision, names: readonly string[], circumstances: Circumstances): Mutation => {
+  const { brokerCluster, decisionId } = circumstances
+  const set: Header[] = [[headers.DECISION_ID, decisionId], ...published(decision.method, decision.row)]
+  if (decision.to === 'broker') {
+    return { set: [[headers.CLUSTER, brokerCluster], ...set], remove: [], body: undefined }
+  }
+  const { server, session, body } = decision
+  const remove = names.filter((name) => !headers.REQUEST_ALLOWED.has(name) && !name.startsWith(':') && name !== NEEDED)
+  // Without a cluster it would not have been decided so; an empty name leads nowhere.
+  set.push([headers.CLUSTER, server.cluster ?? ''], [':path', server.path])
+  set.push([headers.PROTOCOL_VERSION, session.protocolVersion])
+  if (session.id === undefined) remove.push(headers.SESSION_ID)
+  else set.push([headers.SESSION_ID, session.id])
+  if (body !== undefined) set.push(['content-length', String(body.length)])
+  return { set, remove, body }
+}
+
+/** Envoy chooses no route at all without it; the route itself removes it. */
+const NEEDED = 'x-forwarded-proto'
+
+/** What an operator's own policy may decide on, in the server's own words. */
+const published = (method: string | undefined, row: Row | undefined): Header[] => {
+  if (method === undefined) return []
+  const set: Header[] = [[headers.METHOD, headerName(method)]]
+  if (row === undefined) return set
+  set.push([headers.SERVER_NAME, row.server])
+  if (method === 'resources/read') set.push([headers.RESOURCE_URI, headerUri(row.own)])
+  else if (method === 'prompts/get') set.push([headers.PROMPT_NAME, headerName(row.own)])
+  else {
+    set.push([headers.TOOL_NAME, headerName(row.own)])
+    if (row.hints !== '') set.push([headers.ANNOTATION_HINTS, row.hints])
+  }
+  return set
+}
+
+/** Kuadrant's and Envoy's own shapes of the same facts (design 4.6). */
+export const metadata = (decision: Decision | undefined, { decisionId, session }: Circumstances): Metadata => {
+  const row = decision?.row
+  const method = decision?.method ?? ''
+  const own = row?.own ?? ''
+  return {
+    ...(decision?.method === undefined
+      ? {}
+      : {
+          'envoy.filters.http.mcp': {
+            method,
+            params: row === undefined ? {} : method === 'resources/read' ? { uri: own } : { name: own },
+          },
+        }),
+    'mcp.gateway': {
+      era: 'stateful',
+      path: decision?.to === 'server' ? 'direct' : 'broker',
+      decision: decisionId,
+      view: '',
+      subject: '',
+      session,
+      ...(row === undefined ? {} : { server: row.server, tool: own }),
+      ...(method === '' ? {} : { method }),
+      ...(decision?.id === undefined ? {} : { id: decision.id }),
+    },
+  }
+}
+
+/** Names may hold anything; what is not printable ASCII, and the percent sign itself, becomes `%XX` of its UTF-8. */
+const headerName = (text: string): string => (PLAIN_NAME.test(text) ? text : escape(text, PLAIN_NAME))
+/** In a URI the percent sign has its meaning already. */
+const headerUri = (text: string): string => (PLAIN_URI.test(text) ? text : escape(text, PLAIN_URI))
+
+const PLAIN_NAME = /^[!-$&-~]*$/
+const PLAIN_URI = /^[!-~]*$/
+
+const escape = (text: string, plain: RegExp): string =>
+  [...Buffer.from(text)]
+    .map((byte) => {
+      const character = String.fromCharCode(byte)
+      return plain.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+    })
+    .join('')

@@ -1,0 +1,135 @@
+/** Serves Envoy's external processing API on a Unix socket. */
+import { createHash, randomBytes } from 'node:crypto'
+import grpc from '@grpc/grpc-js'
+import type { RoutingTable } from '../catalog/routing-table.ts'
+import type { Edge } from '../mcp/request-head.ts'
+import type { ClientSession, SessionLookup } from '../sessions/session-table.ts'
+import { decodeRequest, encodeResponse } from './codec.ts'
+import type { Decision } from './decide.ts'
+import { type Effect, type Rules, type State, start, step } from './exchange.ts'
+import type { ProcessingRequest, ProcessingResponse } from './processing.ts'
+
+export interface ExtProcOptions {
+  readonly socketPath: string
+  /** Asked once per request. */
+  readonly table: () => RoutingTable
+  readonly sessions: SessionLookup
+  readonly edge: Edge
+  /** Where everything goes that does not go direct. */
+  readonly brokerCluster: string
+  /** Told of faults of ours, which refuse the request. */
+  readonly log: { error(message: string, fields?: Readonly<Record<string, unknown>>): void }
+  /** Every request whose body was read. */
+  readonly onDecision?: (decision: Decision) => void
+}
+
+export interface ExtProcServer extends AsyncDisposable {
+  readonly socketPath: string
+}
+
+type Call = grpc.ServerDuplexStream<ProcessingRequest, ProcessingResponse>
+
+/** Exchanges in progress at its end are cut off, which Envoy answers with 503. Rejects when the socket cannot be bound. */
+export const serveExtProc = async (options: ExtProcOptions): Promise<ExtProcServer> => {
+  const server = new grpc.Server({
+    'grpc.max_receive_message_length': -1,
+    'grpc.max_send_message_length': -1,
+  })
+  const newId = decisionIds()
+  server.addService(service, { process: (call: Call) => converse(call, options, newId()) })
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(`unix:${options.socketPath}`, grpc.ServerCredentials.createInsecure(), (error) =>
+      error === null ? resolve() : reject(error),
+    )
+  })
+  return {
+    socketPath: options.socketPath,
+    async [Symbol.asyncDispose]() {
+      server.forceShutdown()
+    },
+  }
+}
+
+const service = {
+  process: {
+    path: '/envoy.service.ext_proc.v3.ExternalProcessor/Process',
+    requestStream: true,
+    responseStream: true,
+    requestDeserialize: decodeRequest,
+    requestSerialize: () => Buffer.alloc(0),
+    responseSerialize: encodeResponse,
+    responseDeserialize: (): ProcessingResponse => ({ to: 'response_headers' }),
+  },
+} satisfies grpc.ServiceDefinition
+
+/** Short, unique among processes by chance and within one by count. */
+const decisionIds = (): (() => string) => {
+  const prefix = randomBytes(6).toString('base64url')
+  let count = 0
+  return () => `${prefix}-${(++count).toString(36)}`
+}
+
+const names = new WeakMap<ClientSession, string>()
+const nameOf = (session: ClientSession): string => {
+  let name = names.get(session)
+  if (name === undefined) {
+    name = createHash('sha256').update(session.claims.key).digest('base64url').slice(0, 12)
+    names.set(session, name)
+  }
+  return name
+}
+
+const converse = (call: Call, options: ExtProcOptions, decisionId: string): void => {
+  const { table, sessions, edge, brokerCluster } = options
+  const rules: Rules = { table, sessions, edge, brokerCluster, decisionId, nameOf }
+  let state: State = start
+  const on = (event: Parameters<typeof step>[1]): void => {
+    try {
+      const [next, effects] = step(state, event, rules)
+      state = next
+      for (const effect of effects) perform(call, effect, options)
+    } catch (error) {
+      // Never destroy(): Envoy would wait for its whole message timeout.
+      state = { at: 'done' }
+      fail(call, grpc.status.INTERNAL, 'the decision failed')
+      options.log.error('the decision failed', { error })
+    }
+  }
+  call.on('data', on)
+  call.on('end', () => on({ of: 'end' }))
+  // A client that went away resets the stream; that is an end like another.
+  call.on('error', () => {})
+}
+
+/** Calls in progress that one session may have remembered. */
+const MAX_REMEMBERED = 256
+
+const perform = (call: Call, effect: Effect, options: ExtProcOptions): void => {
+  switch (effect.do) {
+    case 'answer':
+      call.write(effect.response)
+      return
+    case 'close':
+      call.end()
+      return
+    case 'fail':
+      fail(call, grpc.status.FAILED_PRECONDITION, effect.why)
+      return
+    case 'remember': {
+      const { directCalls } = effect.session
+      directCalls.set(effect.id, effect.server)
+      if (directCalls.size > MAX_REMEMBERED)
+        for (const oldest of directCalls.keys()) return void directCalls.delete(oldest)
+      return
+    }
+    case 'report':
+      options.onDecision?.(effect.decision)
+      return
+    default:
+      effect satisfies never
+  }
+}
+
+const fail = (call: Call, code: grpc.status, details: string): void => {
+  call.emit('error', { code, details })
+}

@@ -1,0 +1,178 @@
+/** Puts together what `/status`, `/ready`, the status page and the metrics show; a pure function of the parts' own states. */
+import type {
+  EnvoyStatus,
+  Readiness,
+  Refusal,
+  ServerState,
+  ServerStatus,
+  Status,
+  StatusProblem,
+  ToolStatus,
+} from './admin/status.ts'
+import type { Upstream } from './broker/upstream.ts'
+import type { Catalogue } from './catalog/catalogue.ts'
+import type { Problem, Registry, Server } from './registry/model.ts'
+
+/** What the parts say at one moment. */
+export interface Parts {
+  readonly version: string
+  readonly url: string
+  readonly startedMs: number
+  readonly file: string
+  readonly registry: Registry
+  readonly registryVersion: string
+  readonly loadedMs: number
+  readonly appliedMs: number | undefined
+  /** Of the newest file, loaded or refused. */
+  readonly problems: readonly Problem[]
+  readonly upstreams: ReadonlyMap<string, Upstream>
+  readonly catalogue: Catalogue
+  readonly envoys: readonly EnvoyStatus[]
+  readonly clients: number
+  readonly serverSessions: number
+  readonly streams: number
+  readonly refusals: readonly Refusal[]
+}
+
+export const gatewayStatus = (parts: Parts): Status => {
+  const { registry, envoys } = parts
+  const applied = envoys.filter((envoy) => envoy.applied).length
+  const servers = registry.servers.map((server) => serverStatus(server, parts))
+  return {
+    version: parts.version,
+    url: parts.url,
+    startedAt: iso(parts.startedMs),
+    registry: {
+      file: parts.file,
+      version: parts.registryVersion,
+      loadedAt: iso(parts.loadedMs),
+      problems: parts.problems,
+      applied: {
+        envoys: applied,
+        of: envoys.length,
+        ...(parts.appliedMs !== undefined && applied === envoys.length && { ms: parts.appliedMs }),
+      },
+    },
+    servers,
+    tools: tools(parts),
+    problems: problems(servers, parts),
+    envoys,
+    sessions: { clients: parts.clients, servers: parts.serverSessions, streams: parts.streams },
+    refusals: parts.refusals,
+  }
+}
+
+/** Agents can be served once an Envoy has acknowledged everything and listens; only `required` servers are waited for. */
+export const readiness = (status: Status, registry: Registry, edgeAccepts: boolean): Readiness => {
+  const required = registry.servers.filter((server) => server.enabled && server.required).map(({ name }) => name)
+  const missing = status.servers.filter(
+    ({ name, state }) => required.includes(name) && (state === 'down' || state === 'starting'),
+  )
+  const reasons = [
+    ...(status.envoys.some(({ types }) => Object.values(types).some(({ acks }) => acks > 0))
+      ? []
+      : ['no Envoy has acknowledged the configuration']),
+    ...(edgeAccepts ? [] : ['the entrypoint does not accept connections yet']),
+    ...missing.map(
+      ({ name, lastError }) => `required server "${name}" is not up${lastError === undefined ? '' : `: ${lastError}`}`,
+    ),
+  ]
+  return { ready: reasons.length === 0, reasons }
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+const serverStatus = (server: Server, { upstreams, catalogue, startedMs }: Parts): ServerStatus => {
+  const upstream = upstreams.get(server.name)
+  const status = upstream?.status()
+  const counts = catalogue.counts.get(server.name) ?? { tools: 0, prompts: 0, resources: 0, templates: 0 }
+  const state: ServerState = server.enabled ? (status?.state ?? 'starting') : 'disabled'
+  const protocolVersion = upstream?.catalogue()?.protocolVersion
+  return {
+    name: server.name,
+    kind: server.kind,
+    ...(server.description !== undefined && { description: server.description }),
+    state,
+    required: server.required,
+    since: iso(status?.sinceMs ?? startedMs),
+    ...(status?.lastError !== undefined && { lastError: status.lastError }),
+    ...(protocolVersion !== undefined && { protocolVersion }),
+    path: pathOf(server),
+    ...counts,
+    hidden: catalogue.hidden
+      .filter((hidden) => hidden.server === server.name)
+      .map(({ name, reason }) => ({ name, reason })),
+    ...(status?.fetchedAtMs !== undefined && { listsFetchedAt: iso(status.fetchedAtMs) }),
+    stale: status?.stale ?? false,
+  }
+}
+
+/** The way of a client that declares nothing; one with elicitation may need the broker for the same server. */
+const pathOf = (server: Server): 'direct' | 'broker' => (server.kind === 'http' ? 'direct' : 'broker')
+
+const tools = ({ catalogue, registry }: Parts): readonly ToolStatus[] => {
+  const paths = new Map(registry.servers.map((server) => [server.name, pathOf(server)]))
+  return [...catalogue.table.tools.values()].map(({ exposed, server, own }) => ({
+    name: exposed,
+    server,
+    own,
+    path: paths.get(server) ?? 'broker',
+  }))
+}
+
+/** Names longer than this are refused by several clients, although MCP allows 128. */
+const CAREFUL_NAME = 64
+
+const problems = (
+  servers: readonly ServerStatus[],
+  { catalogue, envoys, registry }: Parts,
+): readonly StatusProblem[] => {
+  const placeOf = new Map(registry.servers.map(({ name, place }) => [name, place]))
+  const about = (server: string) => {
+    const place = placeOf.get(server)
+    return { server, path: `servers.${server}`, ...(place !== undefined && { place }) }
+  }
+  return [
+    ...servers.flatMap((server): readonly StatusProblem[] => {
+      const { name, state, lastError = 'no reason known' } = server
+      if (state === 'down')
+        return [
+          {
+            severity: server.required ? 'error' : 'warning',
+            message: `server "${name}" is down: ${lastError}`,
+            ...about(name),
+          },
+        ]
+      if (state === 'degraded')
+        return [{ severity: 'warning', message: `server "${name}" answers only in part: ${lastError}`, ...about(name) }]
+      return []
+    }),
+    ...catalogue.hidden.map(
+      ({ server, name, reason }): StatusProblem => ({
+        severity: 'warning',
+        message: `"${name}" of server "${server}" is hidden: ${reason}`,
+        hint: 'rename it or give the server another prefix',
+        ...about(server),
+      }),
+    ),
+    ...[...catalogue.table.tools.values()]
+      .filter(({ exposed }) => exposed.length > CAREFUL_NAME)
+      .map(
+        ({ exposed, server }): StatusProblem => ({
+          severity: 'warning',
+          message: `the name of tool "${exposed}" is longer than ${CAREFUL_NAME} characters, which several clients refuse`,
+          hint: 'give it a shorter one under tools.rename',
+          ...about(server),
+        }),
+      ),
+    ...envoys.flatMap(({ node, nacks }) =>
+      nacks.map(
+        ({ type, name, message, place }): StatusProblem => ({
+          severity: 'error',
+          message: `Envoy ${node} refused ${type} ${name}: ${message}`,
+          ...(place !== undefined && { place }),
+        }),
+      ),
+    ),
+  ]
+}

@@ -1,0 +1,343 @@
+/** Starts and stops everything and takes every new registry through it; the only file that knows all parts. */
+import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { serveAdmin } from './admin/server.ts'
+import type { Refusal, Status } from './admin/status.ts'
+import { type Broker, broker as makeBroker } from './broker/broker.ts'
+import { httpUpstream } from './broker/http-upstream.ts'
+import { innerClient } from './broker/inner-client.ts'
+import { serveBroker } from './broker/server.ts'
+import { spawnStdio } from './broker/stdio-process.ts'
+import { stdioUpstream } from './broker/stdio-upstream.ts'
+import { emptyTable, type RoutingTable } from './catalog/routing-table.ts'
+import { findEnvoy } from './envoy/find.ts'
+import { accepts, claimPorts } from './envoy/ports.ts'
+import { makeRunDir } from './envoy/run-dir.ts'
+import { superviseEnvoy } from './envoy/supervise.ts'
+import { serveExtProc } from './extproc/server.ts'
+import { edgeOf, publicUrl } from './gateway-edge.ts'
+import { gatewayStatus, readiness } from './gateway-status.ts'
+import { type Loaded, loadRegistry, RegistryProblems, restartNeeded, whatChanged } from './load-registry.ts'
+import { isMethod } from './mcp/methods.ts'
+import type { Log } from './observe/log.ts'
+import { metrics as makeMetrics } from './observe/metrics.ts'
+import type { Place, Problem, Registry, Server } from './registry/model.ts'
+import { watchRegistry } from './registry/watch.ts'
+import { sealer } from './sessions/session-id.ts'
+import { sessionTable } from './sessions/session-table.ts'
+import { version } from './version.ts'
+import { bootstrap } from './xds/bootstrap.ts'
+import { BROKER } from './xds/names.ts'
+import { yamlText } from './xds/render.ts'
+import { resources } from './xds/resources.ts'
+import { runPaths } from './xds/run-paths.ts'
+import { serveXds } from './xds/server.ts'
+import { snapshot } from './xds/snapshot.ts'
+import { systemCa } from './xds/system-ca.ts'
+
+export { RegistryProblems } from './load-registry.ts'
+
+export interface GatewayOptions {
+  readonly file: string
+  /** What the command line says; it wins over the file. */
+  readonly overrides: { readonly listen?: string; readonly admin?: string }
+  /** `external`: Envoys of the operator's connect by themselves. */
+  readonly envoy: 'supervised' | 'external'
+  readonly envoyPath?: string
+  readonly runDir?: string
+  /** Envoy's worker threads. */
+  readonly concurrency: number
+  /** Print Envoy's access log. */
+  readonly accessLog: boolean
+  readonly log: Log
+  /** Everything a person at the terminal should be told, in order. */
+  readonly onEvent: (event: GatewayEvent) => void
+}
+
+export type GatewayEvent =
+  | { readonly kind: 'ready'; readonly url: string; readonly admin: string; readonly status: Status }
+  | {
+      readonly kind: 'applied'
+      readonly version: string
+      readonly envoys: number
+      readonly of: number
+      readonly ms: number
+      readonly changed: string
+    }
+  | { readonly kind: 'rejected' | 'warnings'; readonly problems: readonly Problem[]; readonly text: string }
+  | { readonly kind: 'nack'; readonly text: string; readonly place?: Place; readonly message: string }
+  | { readonly kind: 'envoy'; readonly text: string }
+
+export interface RunningGateway {
+  readonly url: string
+  readonly admin: string
+  status(): Status
+  stop(): Promise<void>
+  /** Rejects when something essential is gone for good. */
+  readonly done: Promise<void>
+}
+
+const NODE = 'mcp-gateway'
+/** A new registry reaches the broker when every Envoy has it, but does not wait longer than this for one that is slow. */
+const APPLY_MS = 3000
+const MOST_REFUSALS = 100
+
+/** Rejects with StartProblem or RegistryProblems; whatever was started by then is stopped again. */
+export const startGateway = async (options: GatewayOptions): Promise<RunningGateway> => {
+  const started: (() => Promise<void>)[] = []
+  const stop = async (): Promise<void> => {
+    for (const end of started.splice(0).reverse()) await end()
+  }
+  try {
+    return await start(options, started, stop)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+const start = async (
+  options: GatewayOptions,
+  started: (() => Promise<void>)[],
+  stop: () => Promise<void>,
+): Promise<RunningGateway> => {
+  const { log, onEvent } = options
+  const startedMs = Date.now()
+  const first = loadRegistry(options)
+  if (!first.ok) throw new RegistryProblems(first.problems, first.text)
+  const envoy =
+    options.envoy === 'supervised'
+      ? await findEnvoy({
+          env: process.env,
+          terminal: process.stderr.isTTY,
+          say: (line) => log.info(line),
+          ...(options.envoyPath !== undefined && { explicit: options.envoyPath }),
+        })
+      : undefined
+  if (envoy?.warning !== undefined) onEvent({ kind: 'envoy', text: envoy.warning })
+  if (first.warnings.length > 0) onEvent({ kind: 'warnings', problems: first.warnings, text: first.text })
+
+  const current = {
+    loaded: first,
+    registry: first.registry,
+    loadedMs: startedMs,
+    appliedMs: undefined as number | undefined,
+    problems: first.warnings,
+  }
+  const { listen, admin: adminAddress } = current.registry.gateway
+  const [edgeAddress = listen] =
+    options.envoy === 'supervised'
+      ? await claimPorts([listen, adminAddress])
+      : await claimPorts([adminAddress]).then(() => [listen])
+  const withPorts = (registry: Registry): Registry => ({
+    ...registry,
+    gateway: { ...registry.gateway, listen: edgeAddress },
+  })
+
+  const runDir = await makeRunDir({
+    sockets: Object.values(runPaths('', NODE)),
+    env: process.env,
+    ...(options.runDir !== undefined && { preferred: options.runDir }),
+  })
+  started.push(() => runDir.close())
+  const run = runPaths(runDir.path, NODE)
+
+  const key = current.registry.sessions.key
+  const sessions = sessionTable({
+    sealer: sealer(key === undefined ? randomBytes(32) : Buffer.from(key.reveal(), 'base64')),
+    idleMs: () => current.registry.sessions.idleMs,
+    now: Date.now,
+  })
+  const refusals: Refusal[] = []
+  let table: RoutingTable = emptyTable
+  let nextId = 0
+  // Nobody can guess an id of ours and have an answer of a server mistaken for one.
+  const salt = randomBytes(9).toString('base64url')
+
+  const xds = await serveXds({ socketPath: run.ads, log })
+  started.push(async () => xds[Symbol.asyncDispose]())
+  const inner = innerClient(() => xds.innerSockets())
+  started.push(() => inner.close())
+
+  const broker: Broker = makeBroker({
+    version,
+    sessions,
+    makeUpstream: (server: Server, events) =>
+      server.kind === 'http'
+        ? httpUpstream({ server, client: inner, nextId: () => `"${salt}-${++nextId}"` }, sessions, version, events)
+        : stdioUpstream(
+            server,
+            (entry, onMessage) => spawnStdio({ ...entry, inherited: process.env, log, onMessage }),
+            version,
+            events,
+          ),
+    onCatalogue: (catalogue) => {
+      table = catalogue.table
+    },
+    onState: (upstream) => {
+      const { state, lastError } = upstream.status()
+      log[state === 'up' || state === 'starting' ? 'info' : 'warn'](`server ${state}`, {
+        server: upstream.server.name,
+        ...(lastError !== undefined && { reason: lastError }),
+      })
+    },
+  })
+  const edge = edgeOf(() => current.registry)
+  const brokerServer = await serveBroker({
+    socketPath: run.broker,
+    broker,
+    edge: () => edge,
+    onRefusal: (refusal) => {
+      refusals.unshift({ at: new Date().toISOString(), ...refusal })
+      refusals.length = Math.min(refusals.length, MOST_REFUSALS)
+      log.info('refused', { ...refusal })
+    },
+    onError: (error) => log.error('a request failed in the broker', { error }),
+  })
+  started.push(() => brokerServer.close())
+  const extProc = await serveExtProc({
+    socketPath: run.extProc,
+    table: () => table,
+    sessions,
+    edge,
+    brokerCluster: BROKER,
+    log,
+  })
+  started.push(async () => extProc[Symbol.asyncDispose]())
+
+  const status = (): Status =>
+    gatewayStatus({
+      version,
+      url: publicUrl(withPorts(current.registry)),
+      startedMs,
+      file: options.file,
+      registry: current.registry,
+      registryVersion: current.loaded.version,
+      loadedMs: current.loadedMs,
+      appliedMs: current.appliedMs,
+      problems: current.problems,
+      upstreams: broker.upstreams,
+      catalogue: broker.catalogue(),
+      envoys: xds.status(),
+      clients: sessions.size,
+      serverSessions: [...sessions.live()].reduce((sum, session) => sum + session.servers.size, 0),
+      streams: brokerServer.streams,
+      refusals,
+    })
+  const metrics = makeMetrics({
+    gauged: status,
+    known: {
+      method: isMethod,
+      server: (name) => broker.upstreams.has(name),
+      tool: (name) => broker.knowsTool(name),
+    },
+  })
+  xds.onAds((event, type) => metrics.ads(event, type))
+  xds.onAccessLog((entries) => {
+    for (const entry of entries) metrics.record(entry)
+  })
+  xds.onNack((nack) => {
+    onEvent({
+      kind: 'nack',
+      message: nack.message,
+      text: nackText(options.file, nack),
+      ...(nack.place !== undefined && { place: nack.place }),
+    })
+  })
+  let edgeAccepts = false
+  const admin = await serveAdmin({
+    address: adminAddress,
+    status,
+    ready: () => readiness(status(), current.registry, edgeAccepts || options.envoy === 'external'),
+    metrics,
+  })
+  started.push(async () => admin[Symbol.asyncDispose]())
+
+  const push = (registry: Registry) => xds.publish(snapshot(resources(withPorts(registry), run, systemCa())), APPLY_MS)
+  const pushed = push(current.registry)
+  if (envoy !== undefined) {
+    const bootstrapPath = join(runDir.path, 'bootstrap.yaml')
+    await writeFile(bootstrapPath, yamlText(bootstrap({ nodeId: NODE, run })), { mode: 0o600 })
+    const supervised = await superviseEnvoy({
+      binary: envoy.path,
+      bootstrapPath,
+      runDir: runDir.path,
+      adminSocket: run.admin,
+      nodeId: NODE,
+      concurrency: options.concurrency,
+      log,
+      env: process.env,
+      onState: (state) => {
+        if (state.is === 'waiting') onEvent({ kind: 'envoy', text: `Envoy ended (${state.reason}); starting it again` })
+      },
+      onLine: (line) => {
+        if (options.accessLog) process.stdout.write(Buffer.concat([line, Buffer.from('\n')]))
+      },
+    })
+    started.push(() => supervised.close())
+  }
+  const applied = await pushed
+  current.appliedMs = applied.ms
+  broker.apply(current.registry)
+  xds.onConnect(() => {
+    for (const upstream of broker.upstreams.values()) if (upstream.status().state === 'down') upstream.refresh()
+  })
+
+  /** One registry after the other: the newest waits until the one before is through. */
+  let applying: Promise<void> = Promise.resolve()
+  const take = async (text: string): Promise<void> => {
+    const beganMs = performance.now()
+    const loaded: Loaded = loadRegistry(options, text)
+    watching.watchFiles(loaded.files)
+    const refused = loaded.ok ? restartNeeded(current.registry, loaded.registry) : []
+    if (!loaded.ok || refused.length > 0) {
+      current.problems = loaded.ok ? refused : loaded.problems
+      onEvent({ kind: 'rejected', problems: current.problems, text: loaded.ok ? loaded.format(refused) : loaded.text })
+      return
+    }
+    const before = current.registry
+    const changed = whatChanged(before, loaded.registry)
+    current.problems = loaded.warnings
+    if (loaded.warnings.length > 0) onEvent({ kind: 'warnings', problems: loaded.warnings, text: loaded.text })
+    // Nothing may lead to a server when Envoy is told to forget it; nothing may lead to a new one before Envoy knows it.
+    const kept = before.servers.filter(({ name }) =>
+      loaded.registry.servers.some((server) => server.name === name && server.enabled),
+    )
+    if (kept.length < before.servers.length) broker.apply({ ...before, servers: kept })
+    current.loaded = loaded
+    current.registry = loaded.registry
+    current.loadedMs = Date.now()
+    current.appliedMs = undefined
+    const { envoys, of, ms } = await push(loaded.registry)
+    broker.apply(loaded.registry)
+    if (envoys === of) current.appliedMs = ms
+    onEvent({ kind: 'applied', version: loaded.version, envoys, of, ms: performance.now() - beganMs, changed })
+    metrics.applied(performance.now() - beganMs)
+  }
+  const watching = await watchRegistry(options.file, {
+    text: first.source,
+    extraFiles: first.files,
+    onChange: (text) => {
+      applying = applying
+        .then(() => take(text))
+        .catch((error: unknown) => log.error('a new registry could not be applied', { error }))
+    },
+    onError: (error) =>
+      onEvent({ kind: 'rejected', problems: [], text: `${error.message}; the last good registry stays in force` }),
+  })
+  started.push(async () => watching[Symbol.asyncDispose]())
+
+  if (envoy !== undefined) edgeAccepts = await accepts(edgeAddress)
+  const url = publicUrl(withPorts(current.registry))
+  void broker.settled().then(() => onEvent({ kind: 'ready', url, admin: admin.url, status: status() }))
+  return { url, admin: admin.url, status, stop, done: new Promise(() => undefined) }
+}
+
+const nackText = (
+  file: string,
+  nack: { readonly message: string; readonly place?: Place; readonly name: string; readonly node: string },
+): string => {
+  const where = nack.place === undefined ? '' : `${file}:${nack.place.line}:${nack.place.column}: `
+  return `${where}Envoy ${nack.node} refused ${nack.name}: ${nack.message}`
+}

@@ -1,0 +1,110 @@
+/** Reads a registry file into a value, or into problems worded for a person; tells what differs between two. */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { StartProblem } from './envoy/start-problem.ts'
+import { formatProblem } from './registry/format-problem.ts'
+import type { Problem, Registry, Server } from './registry/model.ts'
+import { parseRegistry } from './registry/parse.ts'
+
+/** A registry file that is not one, at start. */
+export class RegistryProblems extends Error {
+  readonly problems: readonly Problem[]
+  readonly text: string
+  constructor(problems: readonly Problem[], text: string) {
+    super('the registry has problems')
+    this.problems = problems
+    this.text = text
+  }
+}
+
+interface Read {
+  /** Hash of the file and of everything it refers to. */
+  readonly version: string
+  readonly source: string
+  readonly files: readonly string[]
+  /** The problems or warnings as lines. */
+  readonly text: string
+  format(problems: readonly Problem[]): string
+}
+
+export type Loaded =
+  | (Read & { readonly ok: true; readonly registry: Registry; readonly warnings: readonly Problem[] })
+  | (Read & { readonly ok: false; readonly problems: readonly Problem[] })
+
+interface Options {
+  readonly file: string
+  readonly overrides: { readonly listen?: string; readonly admin?: string }
+}
+
+/** `text`: what the file says, when it was read already. */
+export const loadRegistry = ({ file, overrides }: Options, text?: string): Loaded => {
+  const source = text ?? readText(file)
+  const hash = createHash('sha256').update(source)
+  const readFile = (path: string): string => {
+    const content = readFileSync(path, 'utf8')
+    hash.update(content)
+    return content
+  }
+  const parsed = parseRegistry(source, { file, env: process.env, readFile, overrides })
+  const format = (problems: readonly Problem[]): string =>
+    problems.map((problem) => formatProblem(file, problem, source)).join('\n')
+  const read = { version: hash.digest('hex').slice(0, 12), source, files: parsed.files, format }
+  return parsed.ok
+    ? { ...read, ok: true, registry: parsed.registry, warnings: parsed.warnings, text: format(parsed.warnings) }
+    : { ...read, ok: false, problems: parsed.problems, text: format(parsed.problems) }
+}
+
+const readText = (file: string): string => {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const why =
+      error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'there is no such file' : String(error)
+    throw new StartProblem(
+      `cannot read ${file}: ${why}`,
+      'give the path of a registry, or write one: see docs/registry.md',
+    )
+  }
+}
+
+/** What cannot change while running, as problems. */
+export const restartNeeded = (before: Registry, after: Registry): readonly Problem[] => {
+  const rows: readonly (readonly [key: string, before: unknown, after: unknown])[] = [
+    ['gateway.listen', before.gateway.listen, after.gateway.listen],
+    ['gateway.admin', before.gateway.admin, after.gateway.admin],
+    ['gateway.tls', before.gateway.tls === undefined, after.gateway.tls === undefined],
+    ['sessions.key', before.sessions.key?.reveal(), after.sessions.key?.reveal()],
+  ]
+  return rows
+    .filter(([, old, next]) => JSON.stringify(old) !== JSON.stringify(next))
+    .map(([path]) => ({
+      severity: 'error',
+      place: { line: 1, column: 1 },
+      path,
+      message: 'a change of this needs a restart',
+    }))
+}
+
+/** `added weather, removed files, changed github`. */
+export const whatChanged = (before: Registry, after: Registry): string => {
+  const old = new Map(before.servers.filter(({ enabled }) => enabled).map((server) => [server.name, server]))
+  const now = new Map(after.servers.filter(({ enabled }) => enabled).map((server) => [server.name, server]))
+  const added = [...now.keys()].filter((name) => !old.has(name))
+  const removed = [...old.keys()].filter((name) => !now.has(name))
+  const changed = [...now]
+    .filter(([name, server]) => old.has(name) && print(old.get(name)) !== print(server))
+    .map(([name]) => name)
+  return [
+    ...(added.length === 0 ? [] : [`added ${added.join(', ')}`]),
+    ...(removed.length === 0 ? [] : [`removed ${removed.join(', ')}`]),
+    ...(changed.length === 0 ? [] : [`changed ${changed.join(', ')}`]),
+  ].join('; ')
+}
+
+/** A server without its place, which moves when lines above it change. Never shown: it holds secrets. */
+const print = (server: Server | undefined): string => {
+  if (server === undefined) return ''
+  const { place: _place, ...rest } = server
+  const secret = rest.kind === 'http' ? [rest.credential?.value.reveal(), rest.tls.client?.key.reveal()] : []
+  return JSON.stringify([rest, secret], (_key, value: unknown) => (value instanceof Map ? [...value] : value))
+}

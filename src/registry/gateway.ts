@@ -1,0 +1,51 @@
+/** The `gateway:` section: where we listen, and who may connect. */
+import { collide, isLoopback, readAddress } from './address.ts'
+import type { Inspection } from './inspection.ts'
+import type { Address, Gateway } from './model.ts'
+import { keyPair } from './pem.ts'
+import type { Path } from './place.ts'
+import type { GatewaySheet } from './schema.ts'
+
+/** Addresses from the command line, which win over the file. */
+export interface Overrides {
+  readonly listen?: string
+  readonly admin?: string
+}
+
+export const gateway = (inspection: Inspection, sheet: GatewaySheet, overrides: Overrides): Gateway => {
+  const listen = address(inspection, sheet.listen, 'listen', overrides)
+  const admin = address(inspection, sheet.admin, 'admin', overrides)
+  const { open } = sheet
+  // `open` that could not be read may have meant `true`: its own problem is enough
+  const mayBeOpen = open || inspection.isBroken(['gateway', 'open'])
+  for (const { address, path } of [listen, admin]) {
+    if (!isLoopback(address.host) && !mayBeOpen) {
+      inspection.error(path, 'anybody could connect beyond loopback', 'use 127.0.0.1, or say gateway.open: true')
+    }
+  }
+  if (collide(listen.address, admin.address)) inspection.error(admin.path, 'listen and admin need different ports')
+  const tls = sheet.tls === undefined ? undefined : keyPair(inspection, ['gateway', 'tls'], sheet.tls)
+  return {
+    listen: listen.address,
+    admin: admin.address,
+    ...(sheet.url === undefined ? {} : { url: sheet.url }),
+    ...(tls === undefined ? {} : { tls }),
+    origins: sheet.origins,
+    open,
+    maxBody: sheet.maxBody,
+  }
+}
+
+const address = (
+  inspection: Inspection,
+  written: Address,
+  key: keyof Overrides,
+  overrides: Overrides,
+): { readonly address: Address; readonly path: Path } => {
+  const override = overrides[key]
+  if (override === undefined) return { address: written, path: ['gateway', key] }
+  const form = readAddress(override)
+  const path = [`--${key}`]
+  if (!form.ok) inspection.error(path, form.message, form.hint)
+  return { address: form.ok ? form.value : written, path }
+}

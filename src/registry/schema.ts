@@ -1,0 +1,204 @@
+/** The registry file's schema: types, defaults, the editors' JSON schema and the reference page all come from here. */
+import { z } from 'zod'
+import { readAddress } from './address.ts'
+import { readDuration } from './duration.ts'
+import type { Form } from './form.ts'
+import { readBodySize } from './size.ts'
+import { readEndpoint, readHostName, readOrigin, readPublicUrl } from './url.ts'
+
+/** A text with a meaning. The reason it has none becomes the problem's message and hint. */
+const text = <T>(read: (text: string) => Form<T>) =>
+  z.string().transform((written, context): T => {
+    const form = read(written)
+    if (form.ok) return form.value
+    context.addIssue({ code: 'custom', message: form.message, params: { hint: form.hint } })
+    return z.NEVER
+  })
+
+/** For editors only: the form itself, or anything with a variable in it. */
+const orVariable = (pattern: string): string => `^(?:${pattern})$|\\$\\{`
+
+const address = text(readAddress).meta({
+  id: 'address',
+  description: 'An IP address and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`. Port 0 takes a free one.',
+  pattern: orVariable('.+:\\d+'),
+})
+const duration = text(readDuration).meta({
+  id: 'duration',
+  description: 'A number and a unit (`ms`, `s`, `m`, `h`), such as `30s`; more than 0, at most `24h`.',
+  pattern: orVariable('\\d+(?:\\.\\d+)?(?:ms|s|m|h)'),
+})
+const size = text(readBodySize).meta({
+  id: 'size',
+  description: 'A number and a unit (`B`, `KiB`, `MiB`), such as `4MiB`.',
+  pattern: orVariable('\\d+(?:\\.\\d+)?(?:B|KiB|MiB)'),
+})
+const flag = z.stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' }).meta({
+  id: 'flag',
+  description: '`true` or `false`.',
+  type: ['boolean', 'string'],
+  pattern: orVariable('true|false'),
+})
+const path = z.string().meta({ id: 'path', description: "A file's path, relative to the registry file." })
+const secret = z.union([z.string(), z.strictObject({ file: path.describe('The file it is read from.') })]).meta({
+  id: 'secret',
+  description:
+    'A text, best given by a variable (`"${NAME}"`), or `{ file: path }`; line ends at the end of the file are trimmed.',
+})
+const word = z.string().meta({
+  id: 'text',
+  description: 'Any text. Numbers and `true` or `false` are taken as they are written.',
+  type: ['string', 'number', 'boolean'],
+})
+const pattern = z.string().meta({
+  id: 'pattern',
+  description: 'A whole name, in which `*` stands for any characters, none included. Case counts.',
+})
+
+const choose = {
+  include: z.array(pattern).prefault(['*']).describe('What is shown.'),
+  exclude: z.array(pattern).prefault([]).describe('What is not shown, even when included.'),
+  rename: z
+    .record(z.string(), z.string())
+    .prefault({})
+    .describe("The server's own name → a new name, before the prefix is put in front."),
+}
+const selection = z.strictObject(choose).meta({
+  id: 'selection',
+  description: "Which tools or prompts are shown, and under which names. Names are the server's own, without a prefix.",
+})
+const resourceSelection = z
+  .strictObject({
+    ...choose,
+    prefix: flag
+      .prefault('false')
+      .describe('`true`: every URI becomes `<server>+<uri>`, so that two servers cannot clash.'),
+  })
+  .meta({
+    id: 'resource selection',
+    description: 'Which resources are shown. Names and patterns are whole URIs.',
+  })
+
+const credential = z
+  .strictObject({
+    bearer: secret.optional().describe('A token, sent as `Authorization: Bearer …`.'),
+    header: z.string().optional().describe('The name of a header of your own; needs `value`.'),
+    value: secret.optional().describe("That header's value."),
+    basic: z
+      .strictObject({ user: z.string().describe('The user.'), password: secret.describe('The password.') })
+      .optional()
+      .describe('A user and a password, sent as `Authorization: Basic …`.'),
+  })
+  .meta({
+    id: 'credential',
+    description: 'What the gateway shows the server to be let in: one of `bearer`, `header` with `value`, or `basic`.',
+    oneOf: [{ required: ['bearer'] }, { required: ['header', 'value'] }, { required: ['basic'] }],
+  })
+
+const upstreamTls = z
+  .strictObject({
+    ca: path.optional().describe("PEM certificates to trust instead of the system's."),
+    cert: path.optional().describe('A client certificate, PEM; needs `key`.'),
+    key: path.optional().describe("The client certificate's private key, PEM."),
+    sni: text(readHostName).optional().describe("The name asked for and verified; default: the URL's host."),
+  })
+  .meta({
+    id: 'upstream tls',
+    description: 'TLS towards the server.',
+    dependentRequired: { cert: ['key'], key: ['cert'] },
+  })
+
+const gateway = z.strictObject({
+  listen: address.prefault('127.0.0.1:8080').describe('Where agents connect; MCP is at `/mcp`.'),
+  admin: address.prefault('127.0.0.1:8081').describe('Status page, `/status`, `/ready` and `/metrics`.'),
+  url: text(readPublicUrl)
+    .optional()
+    .describe('The public address, when agents use another one than `listen`; its host is accepted in `Host`.'),
+  tls: z
+    .strictObject({ cert: path.describe('The certificate chain, PEM.'), key: path.describe('Its private key, PEM.') })
+    .optional()
+    .describe('Serve agents over TLS.'),
+  origins: z
+    .array(text(readOrigin))
+    .prefault([])
+    .describe('Origins that browsers may connect from; loopback ones always may.'),
+  open: flag.prefault('false').describe('Needed to listen beyond loopback, where anybody can connect.'),
+  maxBody: size.prefault('4MiB').describe('The largest request body, from `1KiB` to `64MiB`.'),
+})
+
+const server = z
+  .strictObject({
+    url: text(readEndpoint).optional().describe('The Streamable HTTP endpoint. Either this or `command`.'),
+    command: z.string().optional().describe('A program to start and to talk to over its standard input and output.'),
+    args: z.array(word).optional().describe("The program's arguments."),
+    env: z
+      .record(z.string(), word)
+      .optional()
+      .describe(
+        "The program's environment variables, beside `PATH`, `HOME` and the locale; nothing else is inherited.",
+      ),
+    cwd: path.optional().describe("The program's working directory; default: where the registry file is."),
+    credential: credential.optional().describe('What lets the gateway in; needs `url`.'),
+    tls: upstreamTls.optional().describe('TLS towards the server; needs an `https` URL.'),
+    prefix: z
+      .string()
+      .optional()
+      .describe('Put before the names of tools and prompts; default: `<name>_`; `""` for none.'),
+    tools: selection.prefault({}).describe('Which tools are shown.'),
+    prompts: selection.prefault({}).describe('Which prompts are shown.'),
+    resources: resourceSelection.prefault({}).describe('Which resources are shown.'),
+    client: z
+      .array(z.enum(['elicitation', 'sampling', 'roots']))
+      .prefault(['elicitation'])
+      .describe('What the server may ask of the client.'),
+    timeout: duration.prefault('60s').describe('The longest silence of the server on a call; any byte counts.'),
+    listTimeout: duration.prefault('5s').describe('The longest time to fetch one of its lists, all pages.'),
+    required: flag.prefault('false').describe('`true`: the gateway is not ready without this server.'),
+    enabled: flag.prefault('true').describe('`false`: its tools vanish, the entry stays.'),
+    description: z.string().optional().describe('Shown on the status page.'),
+  })
+  .meta({ oneOf: [{ required: ['url'] }, { required: ['command'] }] })
+
+const sessions = z.strictObject({
+  idle: duration.prefault('1h').describe("A session nobody used for so long ends, the servers' too."),
+  key: secret
+    .optional()
+    .describe(
+      '32 bytes as base64, base64url or hex, so that sessions outlive a restart; default: a new key at each start.',
+    ),
+})
+
+export const schema = z
+  .strictObject({
+    gateway: gateway.prefault({}).describe('The entrypoint itself.'),
+    servers: z
+      .record(z.string(), server)
+      .optional() // a problem with words of its own
+      .meta({
+        description: 'The MCP servers behind it, by name. A name is lower-case letters, digits and hyphens.',
+        propertyNames: { pattern: '^[a-z][a-z0-9-]*$' },
+        minProperties: 1,
+      }),
+    sessions: sessions.prefault({}).describe("Clients' sessions."),
+  })
+  .meta({ title: 'MCP Gateway registry', required: ['servers'] })
+
+/** A registry whose every key has the right form; whether they fit together is the builders' part. */
+export type Sheet = z.output<typeof schema>
+export type GatewaySheet = z.output<typeof gateway>
+export type ServerSheet = z.output<typeof server>
+export type SessionsSheet = z.output<typeof sessions>
+export type SelectionSheet = z.output<typeof selection>
+export type CredentialSheet = z.output<typeof credential>
+export type UpstreamTlsSheet = z.output<typeof upstreamTls>
+export type WrittenSecret = z.output<typeof secret>
+
+/** For editors: what may be written, before variables are replaced. */
+export const jsonSchema = () =>
+  z.toJSONSchema(schema, {
+    io: 'input',
+    override: ({ jsonSchema: json }) => {
+      // every value is read as the text it was written as; editors should propose a flag's default without quotes
+      if (json.default === 'true' || json.default === 'false') json.default = json.default === 'true'
+    },
+  })

@@ -1,0 +1,142 @@
+/** One entry of `servers:`, reached over HTTP or started by us. */
+import { dirname } from 'node:path'
+import { isLoopback } from './address.ts'
+import { chosen } from './chosen.ts'
+import { credential } from './credential.ts'
+import type { Inspection } from './inspection.ts'
+import type { HttpServer, Server, StdioServer, UpstreamTls } from './model.ts'
+import { authorities, keyPair } from './pem.ts'
+import { keyText, type Path } from './place.ts'
+import type { ServerSheet, UpstreamTlsSheet } from './schema.ts'
+
+/** Keys that mean something for one kind of server only. */
+const kindKeys = { url: ['credential', 'tls'], command: ['args', 'env', 'cwd'] } as const
+
+/** Undefined when the entry names neither a URL nor a command; its problems are reported. */
+export const server = (inspection: Inspection, name: string, sheet: ServerSheet): Server | undefined => {
+  const path = ['servers', name]
+  checkName(inspection, path, name)
+  checkKind(inspection, path)
+  checkClient(inspection, path, sheet)
+  const served = {
+    name,
+    place: inspection.keyPlace(path),
+    ...(sheet.description === undefined ? {} : { description: sheet.description }),
+    enabled: sheet.enabled,
+    required: sheet.required,
+    prefix: prefix(inspection, path, name, sheet),
+    tools: chosen(inspection, [...path, 'tools'], sheet.tools, 'name'),
+    prompts: chosen(inspection, [...path, 'prompts'], sheet.prompts, 'name'),
+    resources: {
+      ...chosen(inspection, [...path, 'resources'], sheet.resources, 'uri'),
+      prefix: sheet.resources.prefix,
+    },
+    client: sheet.client,
+    timeoutMs: sheet.timeout,
+    listTimeoutMs: sheet.listTimeout,
+  }
+  if (sheet.required && !sheet.enabled) {
+    inspection.warning([...path, 'required'], 'a server that is not enabled is never waited for')
+  }
+  if (inspection.isWritten([...path, 'command'])) {
+    const process = stdio(inspection, path, sheet)
+    return process === undefined ? undefined : { ...served, ...process }
+  }
+  const upstream = http(inspection, path, sheet)
+  return upstream === undefined ? undefined : { ...served, ...upstream }
+}
+
+const checkName = (inspection: Inspection, path: Path, name: string): void => {
+  if (/^[a-z][a-z0-9-]*$/.test(name)) return
+  const better = name.toLowerCase().replaceAll(/[_\s.]+/g, '-')
+  const hint = /^[a-z][a-z0-9-]*$/.test(better) ? `did you mean "${better}"?` : undefined
+  const message = `"${keyText(name)}" is not a server name: lower-case letters, digits and hyphens, a letter first`
+  inspection.errorAtKey(path, message, hint)
+}
+
+const checkKind = (inspection: Inspection, path: Path): void => {
+  const has = (key: string): boolean => inspection.isWritten([...path, key])
+  if (has('url') && has('command')) {
+    const later = [...path, 'command']
+    return inspection.errorAtKey(later, 'a server has a url or a command, not both')
+  }
+  if (!has('url') && !has('command')) return inspection.errorAtKey(path, 'a server needs a url or a command')
+  const [kind, foreign] = has('url') ? (['url', kindKeys.command] as const) : (['command', kindKeys.url] as const)
+  for (const key of foreign.filter(has)) {
+    const message = `${key} means nothing for a server with a ${kind}`
+    inspection.errorAtKey([...path, key], message)
+  }
+}
+
+const checkClient = (inspection: Inspection, path: Path, { client }: ServerSheet): void => {
+  for (const [index, feature] of client.entries()) {
+    if (client.indexOf(feature) !== index) inspection.error([...path, 'client', index], 'this stands here twice')
+  }
+}
+
+const prefix = (inspection: Inspection, path: Path, name: string, sheet: ServerSheet): string => {
+  const written = sheet.prefix ?? `${name}_`
+  if (sheet.prefix !== undefined && !/^[A-Za-z0-9_.-]*$/.test(sheet.prefix)) {
+    inspection.error([...path, 'prefix'], 'has characters that no tool name may have', 'use A-Z a-z 0-9 _ . -')
+  }
+  return written
+}
+
+const http = (
+  inspection: Inspection,
+  path: Path,
+  sheet: ServerSheet,
+): Pick<HttpServer, 'kind' | 'endpoint' | 'credential' | 'tls'> | undefined => {
+  const { url: endpoint } = sheet
+  const shown =
+    sheet.credential === undefined ? undefined : credential(inspection, [...path, 'credential'], sheet.credential)
+  const tls = upstreamTls(inspection, [...path, 'tls'], sheet.tls ?? {})
+  if (endpoint === undefined) return undefined
+  if (!endpoint.tls && sheet.tls !== undefined) inspection.errorAtKey([...path, 'tls'], 'tls needs an https URL')
+  if (!endpoint.tls && sheet.credential !== undefined && !isLoopback(endpoint.host)) {
+    inspection.warning([...path, 'url'], 'the credential travels unencrypted', 'use https')
+  }
+  return { kind: 'http', endpoint, ...(shown === undefined ? {} : { credential: shown }), tls }
+}
+
+const upstreamTls = (inspection: Inspection, path: Path, sheet: UpstreamTlsSheet): UpstreamTls => {
+  const has = (key: string): boolean => inspection.isWritten([...path, key])
+  if (has('cert') && !has('key')) inspection.error([...path, 'cert'], 'a client certificate needs its key')
+  if (has('key') && !has('cert')) inspection.error([...path, 'key'], 'a key needs its client certificate')
+  const { ca: file, cert, key, sni } = sheet
+  const ca = file === undefined ? undefined : authorities(inspection, [...path, 'ca'], file)
+  const client = cert === undefined || key === undefined ? undefined : keyPair(inspection, path, { cert, key })
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(client === undefined ? {} : { client }),
+    ...(sni === undefined ? {} : { sni }),
+  }
+}
+
+const stdio = (
+  inspection: Inspection,
+  path: Path,
+  sheet: ServerSheet,
+): Pick<StdioServer, 'kind' | 'command' | 'args' | 'env' | 'cwd'> | undefined => {
+  const { command } = sheet
+  if (command === undefined) return undefined
+  if (command === '' || command.includes('\0')) inspection.error([...path, 'command'], 'must be a program')
+  for (const [index, argument] of (sheet.args ?? []).entries()) {
+    if (argument.includes('\0')) inspection.error([...path, 'args', index], 'must not have a NUL character in it')
+  }
+  const env = new Map(Object.entries(sheet.env ?? {}))
+  for (const [name, value] of env) {
+    const here = [...path, 'env', name]
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      inspection.errorAtKey(here, 'is not the name of an environment variable')
+    } else if (value.includes('\0')) inspection.error(here, 'must not have a NUL character in it')
+  }
+  const home = dirname(inspection.resolve('registry'))
+  return {
+    kind: 'stdio',
+    command: command.includes('/') ? inspection.resolve(command) : command,
+    args: sheet.args ?? [],
+    env,
+    cwd: sheet.cwd === undefined ? home : inspection.resolve(sheet.cwd),
+  }
+}

@@ -1,0 +1,112 @@
+/** Every reply Envoy makes itself, worded as a JSON-RPC error: the only error wording outside the broker. */
+import { BROKER, CLOSED, METADATA } from './names.ts'
+import { any, type Message } from './pack.ts'
+
+interface Reply {
+  readonly when: Message
+  /** Absent: as Envoy chose it. */
+  readonly status?: number
+  readonly code: number
+  readonly message: string
+  readonly reason: string
+}
+
+const cel = (expression: string): Message => ({
+  extension_filter: {
+    name: 'envoy.access_loggers.extension_filters.cel',
+    typed_config: any('envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter', { expression }),
+  },
+})
+
+const flags = (...flags: readonly string[]): Message => ({ response_flag_filter: { flags } })
+
+/** The first that matches counts. */
+const replies: readonly Reply[] = [
+  {
+    when: cel(
+      [
+        'response.code_details.startsWith("ext_proc_error")',
+        'response.code_details.startsWith("mismatch_between_content_length")',
+        'response.code_details == "spurious_message"',
+        `xds.cluster_name == "${CLOSED}"`,
+      ].join(' || '),
+    ),
+    status: 503,
+    code: -32603,
+    message: 'no decision could be made about this request',
+    reason: 'no decision',
+  },
+  {
+    when: cel('response.code_details == "request_payload_too_large"'),
+    code: -32600,
+    message: 'the request is too large',
+    reason: 'too large',
+  },
+  {
+    when: cel('response.code_details == "stream_idle_timeout" && response.code == 504'),
+    code: -32603,
+    message: 'the server sent nothing in time',
+    reason: 'server silent',
+  },
+  {
+    when: flags('UO', 'OM'),
+    status: 503,
+    code: -32603,
+    message: 'too many requests are under way',
+    reason: 'overloaded',
+  },
+  {
+    when: {
+      and_filter: {
+        filters: [flags('UH', 'UF', 'UC', 'UR', 'LR', 'NC', 'URX'), cel(`xds.cluster_name == "${BROKER}"`)],
+      },
+    },
+    status: 503,
+    code: -32603,
+    message: 'the gateway is not ready',
+    reason: 'gateway down',
+  },
+  {
+    when: flags('UH', 'UF', 'UC', 'UR', 'UT', 'UPE', 'LR', 'NC', 'URX', 'DF'),
+    status: 502,
+    code: -32603,
+    message: 'the server could not be reached',
+    reason: 'server down',
+  },
+  {
+    // What the HTTP layer refuses: a path, a header, an upgrade. Replies with no details, or with our own, are ext_proc's.
+    when: cel('response.code_details != "" && !response.code_details.startsWith("mcp_")'),
+    code: -32600,
+    message: 'the request was refused',
+    reason: '%RESPONSE_CODE_DETAILS%',
+  },
+]
+
+/** ext_proc publishes the id as it stood in the request, so it is printed as it is: `7`, `"a"`, `9007199254740993`. */
+const hasId: Message = {
+  metadata_filter: {
+    matcher: { filter: METADATA, path: [{ key: 'id' }], value: { present_match: true } },
+    match_if_key_not_found: false,
+  },
+}
+
+const mapper = (reply: Reply, filter: Message, id: string): Message => ({
+  filter,
+  ...(reply.status === undefined ? {} : { status_code: reply.status }),
+  body_format_override: {
+    text_format_source: {
+      inline_string:
+        `{"jsonrpc":"2.0","id":${id},"error":{"code":${reply.code},"message":${JSON.stringify(reply.message)},` +
+        `"data":{"reason":${JSON.stringify(reply.reason)},"decision":"%REQ(X-REQUEST-ID)%"}}}`,
+    },
+    content_type: 'application/json',
+  },
+})
+
+/** The local_reply_config of the listener that agents connect to. */
+export const localReplies: Message = {
+  mappers: replies.flatMap((reply) => [
+    mapper(reply, { and_filter: { filters: [reply.when, hasId] } }, `%DYNAMIC_METADATA(${METADATA}:id)%`),
+    mapper(reply, reply.when, 'null'),
+  ]),
+}

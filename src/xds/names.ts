@@ -1,0 +1,28 @@
+/** The names of our resources: a contract between Envoy, ext_proc and the broker. */
+
+/** The listener agents connect to, and its routes. */
+export const EDGE = 'mcp_edge'
+/** The listener the broker reaches servers through, and its routes. */
+export const INNER = 'mcp_inner'
+/** The filter slot, its configuration and its cluster. */
+export const EXT_PROC = 'mcp_ext_proc'
+export const BROKER = 'mcp.broker'
+/** A cluster without hosts: where every request ends that nobody decided about. */
+export const CLOSED = 'mcp.closed'
+/** The management server; the only cluster in the bootstrap. */
+export const XDS = 'xds_cluster'
+
+export const EDGE_CERTIFICATE = 'edge_cert'
+
+/** A server's cluster, as the broker reaches it through the inner listener. */
+export const serverCluster = (server: string): string => `mcp.${server}`
+/** The same server as clients reach it: with the broker behind it for one retry. */
+export const directCluster = (server: string): string => `direct.${server}`
+
+export const credentialSecret = (server: string): string => `cred.${server}`
+export const caSecret = (server: string): string => `ca.${server}`
+export const clientSecret = (server: string): string => `client.${server}`
+
+/** The namespace of what ext_proc publishes about a request, and Envoy's own MCP filter's, which it fills as well. */
+export const METADATA = 'mcp.gateway'
+export const MCP_METADATA = 'envoy.filters.http.mcp'

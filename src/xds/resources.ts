@@ -1,0 +1,40 @@
+/** The whole translation: a registry → every resource Envoy is given. */
+import type { HttpServer, Place, Registry, Server } from '../registry/model.ts'
+import { ownClusters, serverClusters } from './cluster.ts'
+import { extProcFilter } from './ext-proc-filter.ts'
+import { edgeListener } from './listener.ts'
+import type { Message } from './pack.ts'
+import { edgeRoutes, innerRoutes } from './route-configuration.ts'
+import type { RunPaths } from './run-paths.ts'
+import { edgeCertificate, serverSecrets } from './secret.ts'
+import { CLUSTER, EXTENSION, LISTENER, ROUTES, SECRET, type TypeUrl } from './type-url.ts'
+
+/** A resource and where in the registry it comes from; no origin: from the gateway itself. */
+export interface Resource {
+  readonly message: Message
+  readonly place?: Place
+  /** Such as `servers.weather`. */
+  readonly path?: string
+}
+
+export type Resources = Readonly<Record<TypeUrl, readonly Resource[]>>
+
+const reachable = (server: Server): server is HttpServer => server.kind === 'http' && server.enabled
+
+const own = (message: Message): Resource => ({ message })
+
+/** `systemCa` is the path of the system's certificate bundle, for servers without one of their own. */
+export const resources = (registry: Registry, run: RunPaths, systemCa: string): Resources => {
+  const servers = registry.servers.filter(reachable)
+  const each = (build: (server: HttpServer) => readonly Message[]): readonly Resource[] =>
+    servers.flatMap((server) =>
+      build(server).map((message) => ({ message, place: server.place, path: `servers.${server.name}` })),
+    )
+  return {
+    [CLUSTER]: [...ownClusters(run).map(own), ...each((server) => serverClusters(server, systemCa))],
+    [SECRET]: [...edgeCertificate(registry).map(own), ...each(serverSecrets)],
+    [LISTENER]: [own(edgeListener(registry.gateway))],
+    [ROUTES]: [own(edgeRoutes(registry, servers)), own(innerRoutes)],
+    [EXTENSION]: [own(extProcFilter)],
+  }
+}

@@ -1,0 +1,51 @@
+/** Certificates and credentials, as Envoy receives them over SDS. */
+import { isIP } from 'node:net'
+import type { HttpServer, KeyPair, Registry } from '../registry/model.ts'
+import { caSecret, clientSecret, credentialSecret, EDGE_CERTIFICATE } from './names.ts'
+import type { Message } from './pack.ts'
+
+/** How a resource asks for a secret. */
+export const secretReference = (name: string): Message => ({
+  name,
+  sds_config: { ads: {}, resource_api_version: 'V3' },
+})
+
+const certificate = (name: string, pair: KeyPair): Message => ({
+  name,
+  tls_certificate: {
+    certificate_chain: { inline_string: pair.cert },
+    private_key: { inline_string: pair.key.reveal() },
+  },
+})
+
+/** A host given as an IP address has no SNI that Envoy could compare the certificate with. */
+export const addressMatch = (server: HttpServer): Message =>
+  server.tls.sni === undefined && isIP(server.endpoint.host) !== 0
+    ? { match_typed_subject_alt_names: [{ san_type: 'IP_ADDRESS', matcher: { exact: server.endpoint.host } }] }
+    : {}
+
+export const edgeCertificate = (registry: Registry): readonly Message[] =>
+  registry.gateway.tls === undefined ? [] : [certificate(EDGE_CERTIFICATE, registry.gateway.tls)]
+
+/** What one server needs: its credential, its certificate authority, our certificate for it. */
+export const serverSecrets = (server: HttpServer): readonly Message[] => [
+  ...(server.credential === undefined
+    ? []
+    : [
+        {
+          name: credentialSecret(server.name),
+          generic_secret: { secret: { inline_string: server.credential.value.reveal() } },
+        },
+      ]),
+  ...(server.endpoint.tls && server.tls.ca !== undefined
+    ? [
+        {
+          name: caSecret(server.name),
+          validation_context: { trusted_ca: { inline_string: server.tls.ca }, ...addressMatch(server) },
+        },
+      ]
+    : []),
+  ...(server.endpoint.tls && server.tls.client !== undefined
+    ? [certificate(clientSecret(server.name), server.tls.client)]
+    : []),
+]

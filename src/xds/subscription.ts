@@ -1,0 +1,174 @@
+/** One Envoy's ADS stream (incremental, all types) as a pure function: (state, event) → [state, effects]. */
+import { flush, without } from './delivery.ts'
+import { type Lesson, learn, noVerdicts, type Verdicts } from './quarantine.ts'
+import type { Entry, Snapshot } from './snapshot.ts'
+
+/** A DeltaDiscoveryRequest, read. */
+export interface DeltaRequest {
+  readonly type: string
+  /** The node's id and build; only on a stream's first request. */
+  readonly envoy?: string
+  readonly subscribe: readonly string[]
+  readonly unsubscribe: readonly string[]
+  /** What an Envoy claims to have, on the first request of a type on a new stream. */
+  readonly initialVersions: ReadonlyMap<string, string>
+  readonly nonce: string
+  /** Present: a NACK. */
+  readonly error?: string
+}
+
+export type Event =
+  | { readonly kind: 'request'; readonly request: DeltaRequest }
+  | { readonly kind: 'publish'; readonly snapshot: Snapshot; readonly verdicts: Verdicts }
+
+/** A DeltaDiscoveryResponse to send. It either adds or removes. */
+export interface Send {
+  readonly kind: 'send'
+  readonly type: string
+  readonly nonce: string
+  readonly resources: ReadonlyMap<string, Entry>
+  readonly removed: readonly string[]
+}
+
+export type Effect = Send | Lesson
+
+/** What one stream knows of one type. */
+export interface Subscription {
+  readonly wildcard: boolean
+  readonly names: ReadonlySet<string>
+  /** Name → version that this Envoy acknowledged, or claimed when it connected. */
+  readonly held: ReadonlyMap<string, string>
+  /** Names whose state in Envoy is unknown since a NACK: sent one at a time, removed explicitly. */
+  readonly doubt: ReadonlySet<string>
+  /** Names to answer even if nothing changed: newly subscribed, or subscribed again. */
+  readonly owed: ReadonlySet<string>
+  /** Removals this Envoy refused; not repeated. */
+  readonly stuck: ReadonlySet<string>
+  /** A wildcard subscriber waits for a first response, even an empty one. */
+  readonly ungreeted: boolean
+  readonly inFlight?: { readonly nonce: string; readonly sent: ReadonlyMap<string, Entry | undefined> }
+  readonly pushes: number
+  readonly acks: number
+  readonly nacks: number
+}
+
+export interface Stream {
+  /** Empty until the first request. */
+  readonly envoy: string
+  readonly snapshot?: Snapshot
+  readonly verdicts: Verdicts
+  readonly types: ReadonlyMap<string, Subscription>
+  readonly responses: number
+}
+
+export const newStream: Stream = { envoy: '', verdicts: noVerdicts, types: new Map(), responses: 0 }
+
+const newSubscription = (request: DeltaRequest, doubt: ReadonlySet<string>): Subscription => {
+  const names = request.subscribe.filter((name) => name !== '*')
+  // Only clusters and listeners are asked for without names (the specification's legacy wildcard).
+  const wildcard = request.subscribe.length === 0 || request.subscribe.includes('*')
+  const claimed = [...request.initialVersions].filter(([name]) => wildcard || names.includes(name))
+  return {
+    wildcard,
+    names: new Set(names),
+    held: new Map(claimed),
+    doubt: new Set([...doubt].filter((name) => wildcard || names.includes(name))),
+    owed: new Set(names.filter((name) => !request.initialVersions.has(name))),
+    stuck: new Set(),
+    ungreeted: request.initialVersions.size === 0,
+    pushes: 0,
+    acks: 0,
+    nacks: 0,
+  }
+}
+
+/** A later request of a type: names come and go. Subscribing again asks for the resource again. */
+const resubscribed = (subscription: Subscription, request: DeltaRequest): Subscription => {
+  const added = request.subscribe.filter((name) => name !== '*')
+  const dropped = request.unsubscribe.filter((name) => name !== '*')
+  const wildcard = (subscription.wildcard || request.subscribe.includes('*')) && !request.unsubscribe.includes('*')
+  const names = new Set([...without(subscription.names, dropped), ...added])
+  const keeps = (name: string) => wildcard || names.has(name)
+  return {
+    ...subscription,
+    wildcard,
+    names,
+    held: new Map([...subscription.held].filter(([name]) => keeps(name))),
+    doubt: new Set([...subscription.doubt].filter(keeps)),
+    // Whoever drops a name but still has the wildcard must be told what the wildcard says about it.
+    owed: new Set([...subscription.owed, ...added, ...dropped].filter(keeps)),
+  }
+}
+
+const acknowledged = (subscription: Subscription): readonly [Subscription, ReadonlyMap<string, Entry | undefined>] => {
+  const { inFlight, ...rest } = subscription
+  const sent = inFlight?.sent ?? new Map<string, Entry | undefined>()
+  const held = new Map(subscription.held)
+  for (const [name, entry] of sent) {
+    if (entry === undefined) held.delete(name)
+    else if (subscription.wildcard || subscription.names.has(name)) held.set(name, entry.version)
+  }
+  const [doubt, stuck] = [without(rest.doubt, sent.keys()), without(rest.stuck, sent.keys())]
+  return [{ ...rest, held, doubt, stuck, acks: rest.acks + 1 }, sent]
+}
+
+/** One name: it is the culprit. Several: nobody knows, and Envoy may have applied some of them. */
+const refused = (
+  type: string,
+  subscription: Subscription,
+  message: string,
+): readonly [Subscription, readonly Lesson[]] => {
+  const { inFlight, ...rest } = subscription
+  const sent = [...(inFlight?.sent ?? [])]
+  const names = new Set(sent.map(([name]) => name))
+  const doubtful = { ...rest, nacks: rest.nacks + 1, doubt: new Set([...rest.doubt, ...names]) }
+  const [only] = sent
+  if (only === undefined || sent.length > 1) return [doubtful, [{ kind: 'doubted', type, names }]]
+  const [name, entry] = only
+  return entry === undefined
+    ? [{ ...doubtful, stuck: new Set([...rest.stuck, name]) }, [{ kind: 'refused', type, name, message }]]
+    : [doubtful, [{ kind: 'refused', type, name, entry, message }]]
+}
+
+const answered = (stream: Stream, request: DeltaRequest): readonly [Stream, readonly Lesson[]] => {
+  const { type, nonce, error } = request
+  const known = stream.types.get(type)
+  const put = (subscription: Subscription): Stream => ({
+    ...stream,
+    types: new Map(stream.types).set(type, subscription),
+  })
+  if (known === undefined) {
+    const first = newSubscription(request, stream.verdicts.doubts.get(`${stream.envoy} ${type}`) ?? new Set())
+    const entries = stream.snapshot?.types.get(type) ?? new Map<string, Entry>()
+    const current = [...entries].filter(
+      ([name, { version }]) => first.held.get(name) === version && !first.doubt.has(name),
+    )
+    return [put(first), current.length === 0 ? [] : [{ kind: 'accepted', type, names: new Map(current) }]]
+  }
+  const subscription = resubscribed(known, request)
+  // A nonce of an earlier response says nothing about the one under way.
+  if (nonce === '' || nonce !== subscription.inFlight?.nonce) return [put(subscription), []]
+  if (error !== undefined) {
+    const [after, lessons] = refused(type, subscription, error)
+    return [put(after), lessons]
+  }
+  const [after, names] = acknowledged(subscription)
+  return [put(after), names.size === 0 ? [] : [{ kind: 'accepted', type, names }]]
+}
+
+/** One event on one stream. Lessons among the effects are meant for the other streams; this one has drawn them already. */
+export const step = (stream: Stream, event: Event): readonly [Stream, readonly Effect[]] => {
+  switch (event.kind) {
+    case 'publish':
+      return flush({ ...stream, snapshot: event.snapshot, verdicts: event.verdicts })
+    case 'request': {
+      const { envoy } = event.request
+      const [after, lessons] = answered(envoy === undefined ? stream : { ...stream, envoy }, event.request)
+      const verdicts = lessons.reduce((known, lesson) => learn(known, after.envoy, lesson), after.verdicts)
+      const [state, effects] = flush({ ...after, verdicts })
+      return [state, [...lessons, ...effects]]
+    }
+    default:
+      return event satisfies never
+  }
+}

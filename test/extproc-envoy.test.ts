@@ -1,0 +1,364 @@
+/** The processor behind a real Envoy: every way to fail stays closed, the right bytes arrive, and no call is lost under load. */
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import loader from '@grpc/proto-loader'
+import t from 'tap'
+import { Pool } from 'undici'
+import type { RoutingTable } from '../src/catalog/routing-table.ts'
+import { findEnvoy } from '../src/envoy/find.ts'
+import { serveExtProc } from '../src/extproc/server.ts'
+import type { ClientSession } from '../src/sessions/session-table.ts'
+import { type Reaction, startBreakableProcessor } from './support/breakable-processor.ts'
+import { startEdgeEnvoy } from './support/edge-envoy.ts'
+
+interface Received {
+  readonly url: string
+  readonly headers: http.IncomingHttpHeaders
+  readonly body: string
+}
+/** Answers everything with a session id that must not leak, and keeps what it received. */
+const listen = async () => {
+  const received: Received[] = []
+  const server = http.createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      received.push({ url: request.url ?? '', headers: request.headers, body: Buffer.concat(chunks).toString() })
+      response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': 'secret-of-the-server' })
+      response.end('{"jsonrpc":"2.0","id":1,"result":{}}')
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return {
+    port: address.port,
+    received,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+const { path: envoy } = await findEnvoy({ env: process.env })
+const dir = await mkdtemp(join(tmpdir(), 'extproc-'))
+t.teardown(() => rm(dir, { recursive: true }))
+let sockets = 0
+const newSocket = () => join(dir, `${++sockets}.sock`)
+
+const call = (name: string, id = '1', more = '') =>
+  `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"arguments":{"name":"${name}","n":9007199254740993,"x":1.0${more}},"name":"${name}"}}`
+const headers = {
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  'mcp-session-id': 'client',
+  'mcp-protocol-version': '2025-11-25',
+}
+
+const definition = loader.loadSync('envoy/service/ext_proc/v3/external_processor.proto', {
+  includeDirs: ['protos'],
+  keepCase: true,
+})
+const service = definition['envoy.service.ext_proc.v3.ExternalProcessor']
+if (service === undefined || 'format' in service || service['Process'] === undefined) throw new Error('no such service')
+const { responseSerialize } = service['Process']
+
+const set = (key: string, value: string, how: 'raw_value' | 'value' = 'raw_value') => ({
+  header: { key, [how]: how === 'value' ? value : Buffer.from(value) },
+  append_action: 2,
+})
+const onwards = set('x-mcp-cluster', 'direct.one')
+const onHead = (response: object = {}, more: object = {}) =>
+  responseSerialize({ request_headers: { response }, ...more })
+const onBody = (response: object) => responseSerialize({ request_body: { response } })
+const onResponse = (response: object = {}) => responseSerialize({ response_headers: { response } })
+const direct = onBody({ header_mutation: { set_headers: [onwards] }, clear_route_cache: true })
+const changed = (length: readonly object[]) =>
+  onBody({
+    header_mutation: { set_headers: [onwards, ...length] },
+    body_mutation: { body: Buffer.from('{"new":1}') },
+    clear_route_cache: true,
+  })
+/** Asks for the response's headers too. */
+const andResponse = {
+  mode_override: { request_body_mode: 2, response_header_mode: 1, request_trailer_mode: 2, response_trailer_mode: 2 },
+}
+
+const ok: Reaction = { status: 0 }
+/** What the processor does with the head, the body and the response's head; what the client sees; calls at the server. */
+const failures: readonly (readonly [string, readonly (readonly Reaction[])[], number, number])[] = [
+  ['nothing wrong (so that the others prove something)', [[onHead()], [direct, ok]], 200, 1],
+  ['a body mutation without content-length', [[onHead()], [changed([]), ok]], 503, 0],
+  ['a body mutation with a wrong content-length', [[onHead()], [changed([set('content-length', '3')]), ok]], 503, 0],
+  ['a body mutation as it should be', [[onHead()], [changed([set('content-length', '9')]), ok]], 200, 1],
+  [
+    'no clear_route_cache in the head',
+    [[onHead({ header_mutation: { set_headers: [onwards] } }, { mode_override: { response_header_mode: 2 } }), ok]],
+    503,
+    0,
+  ],
+  [
+    'no clear_route_cache in the body',
+    [[onHead()], [onBody({ header_mutation: { set_headers: [onwards] } }), ok]],
+    503,
+    0,
+  ],
+  [
+    'value instead of raw_value',
+    [
+      [onHead()],
+      [
+        onBody({
+          header_mutation: { set_headers: [set('x-mcp-cluster', 'direct.one', 'value')] },
+          clear_route_cache: true,
+        }),
+        ok,
+      ],
+    ],
+    503,
+    0,
+  ],
+  [
+    'only another authority',
+    [
+      [onHead()],
+      [onBody({ header_mutation: { set_headers: [set(':authority', 'direct.one')] }, clear_route_cache: true }), ok],
+    ],
+    503,
+    0,
+  ],
+  [
+    'a cluster that does not exist',
+    [
+      [onHead()],
+      [
+        onBody({ header_mutation: { set_headers: [set('x-mcp-cluster', 'direct.none')] }, clear_route_cache: true }),
+        ok,
+      ],
+    ],
+    503,
+    0,
+  ],
+  ['an empty answer', [[onHead()], [onBody({}), ok]], 503, 0],
+  ['killed while it owes the head', [['die']], 503, 0],
+  ['killed while it owes the body', [[onHead()], ['die']], 503, 0],
+  ['a gRPC error instead of the head', [[{ status: 13 }]], 503, 0],
+  ['a gRPC error instead of the body', [[onHead()], [{ status: 13 }]], 503, 0],
+  ['hangs on the head', [['hang']], 504, 0],
+  ['hangs on the body', [[onHead()], ['hang']], 504, 0],
+  ['an answer nobody asked for', [[direct]], 503, 0],
+  [
+    'the head answered twice',
+    [
+      [onHead(), onHead()],
+      [direct, ok],
+    ],
+    503,
+    0,
+  ],
+  ['bytes that are no answer', [[Buffer.from([0xff, 0xff])]], 503, 0],
+  ['a clean close instead of the head', [[ok]], 503, 0],
+  ['a clean close instead of the body', [[onHead()], [ok]], 503, 0],
+  [
+    'a response judged (so that the next prove something)',
+    [[onHead({}, andResponse)], [direct], [onResponse(), ok]],
+    200,
+    1,
+  ],
+  ['a clean close instead of the response', [[onHead({}, andResponse)], [direct], [ok]], 200, 1],
+  ['a gRPC error instead of the response', [[onHead({}, andResponse)], [direct], [{ status: 13 }]], 503, 1],
+  ['hangs on the response', [[onHead({}, andResponse)], [direct], ['hang']], 504, 1],
+  ['killed while it owes the response', [[onHead({}, andResponse)], [direct], ['die']], 503, 1],
+]
+void t.test('a processor that breaks', async (t) => {
+  await using server = await listen()
+  await using broker = await listen()
+  const socket = newSocket()
+  const processor = await startBreakableProcessor(socket)
+  await using edge = await startEdgeEnvoy({ envoy, extProcSocket: socket, server: server.port, broker: broker.port })
+  const pool = new Pool(`http://127.0.0.1:${edge.port}`)
+  t.teardown(() => pool.destroy())
+  const post = async () => {
+    const before = server.received.length
+    const response = await pool.request({
+      path: '/mcp',
+      method: 'POST',
+      body: call('one_x'),
+      headers: { ...headers, 'x-mcp-cluster': 'direct.one' },
+    })
+    await response.body.dump()
+    return {
+      status: response.statusCode,
+      calls: server.received.length - before,
+      leak: response.headers['mcp-session-id'],
+    }
+  }
+  for (const [name, script, status, calls] of failures) {
+    await t.test(name, async (t) => {
+      processor.script = script
+      t.same(await post(), { status, calls, leak: undefined })
+    })
+  }
+  await t.test('a GET that is closed in order', async (t) => {
+    processor.script = [[ok]]
+    const response = await pool.request({ path: '/mcp', method: 'GET', headers })
+    await response.body.dump()
+    t.equal(response.statusCode, 503)
+  })
+  await processor[Symbol.asyncDispose]()
+  await t.test('gone', async (t) => t.same(await post(), { status: 503, calls: 0, leak: undefined }))
+  t.equal(broker.received.length, 0)
+})
+
+const table: RoutingTable = {
+  servers: new Map([
+    [
+      'one',
+      {
+        name: 'one',
+        cluster: 'direct.one',
+        path: '/served?at=here',
+        client: ['elicitation'],
+        prefixedResources: false,
+      },
+    ],
+  ]),
+  tools: new Map([['one_x', { exposed: 'one_x', own: 'x', server: 'one', hints: '' }]]),
+  prompts: new Map(),
+  resources: new Map(),
+  templates: [],
+}
+const session: ClientSession = {
+  claims: {
+    key: 'k',
+    createdMs: 0,
+    protocolVersion: '2025-11-25',
+    capabilities: '{}',
+    features: [],
+    clientName: '',
+    clientVersion: '',
+  },
+  servers: new Map([['one', { id: 'session-at-one', protocolVersion: '2025-06-18' }]]),
+  directCalls: new Map(),
+  lastUsedMs: 0,
+}
+const rules = {
+  table: () => table,
+  sessions: { find: (id: string) => (id === 'client' ? session : undefined) },
+  edge: { path: '/mcp', hosts: new Set<string>(), origins: new Set<string>(), maxBody: 4_194_304 },
+  brokerCluster: 'mcp.broker',
+  log: { error: (text: string) => t.fail(text) },
+}
+
+void t.test('the processor', async (t) => {
+  await using server = await listen()
+  await using broker = await listen()
+  const socketPath = newSocket()
+  await using _processor = await serveExtProc({ ...rules, socketPath })
+  await using edge = await startEdgeEnvoy({
+    envoy,
+    extProcSocket: socketPath,
+    server: server.port,
+    broker: broker.port,
+  })
+  const pool = new Pool(`http://127.0.0.1:${edge.port}`, { connections: 16 })
+  t.teardown(() => pool.destroy())
+  const post = (body: string | Buffer, more: Record<string, string> = {}) =>
+    pool.request({ path: '/mcp', method: 'POST', body, headers: { ...headers, ...more } })
+
+  await t.test('a call arrives as the server knows it', async (t) => {
+    const response = await post(call('one_x', '"a"'), {
+      authorization: 'Bearer client',
+      cookie: 'a=b',
+      'x-mcp-cluster': 'mcp.broker',
+      'x-mcp-server': 'two',
+      'x-custom': 'y',
+      'user-agent': 'z',
+      traceparent: '00-1-2-01',
+    })
+    t.equal(response.statusCode, 200)
+    t.equal(response.headers['mcp-session-id'], undefined)
+    const saw: unknown = JSON.parse(String(response.headers['x-saw']))
+    t.match(saw, { server: 'one', tool: 'x', method: 'tools/call', path: 'direct', id: '"a"', era: 'stateful' })
+    await response.body.dump()
+    const [got] = server.received
+    t.equal(got?.body, call('one_x', '"a"').replace('"name":"one_x"}}', '"name":"x"}}'))
+    t.equal(got?.url, '/served?at=here')
+    t.same(got?.headers, {
+      host: `127.0.0.1:${edge.port}`,
+      accept: headers.accept,
+      'content-type': 'application/json',
+      'content-length': String(call('x', '"a"').length + 'one_'.length),
+      'mcp-session-id': 'session-at-one',
+      'mcp-protocol-version': '2025-06-18',
+      traceparent: '00-1-2-01',
+      'x-request-id': got?.headers['x-request-id'],
+    })
+    t.equal(session.directCalls.get('"a"'), 'one')
+  })
+
+  const brokered: readonly (readonly [string, string, Record<string, string>])[] = [
+    ['no session', call('one_x'), { 'mcp-session-id': '' }],
+    ['a forged session', call('one_x'), { 'mcp-session-id': 'forged' }],
+    ['a foreign origin', call('one_x'), { origin: 'https://evil.example.com' }],
+    ['another content type', call('one_x'), { 'content-type': 'text/plain' }],
+    ['an unknown tool', call('one_y'), {}],
+    ['two names', '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"one_x","name":"one_x"}}', {}],
+    ['no JSON', '{', {}],
+    ['a method that splits headers', '{"jsonrpc":"2.0","id":1,"method":"a\\r\\nx-mcp-cluster: direct.one"}', {}],
+  ]
+  for (const [name, body, more] of brokered) {
+    await t.test(`the broker gets ${name}, byte for byte`, async (t) => {
+      const before = server.received.length
+      const response = await post(body, more)
+      await response.body.dump()
+      const got = broker.received.at(-1)
+      t.equal(got?.body, body)
+      t.equal(server.received.length, before)
+      for (const [key, value] of Object.entries(more)) t.equal(got?.headers[key], value)
+    })
+  }
+  await t.test('the broker gets GET and DELETE', async (t) => {
+    for (const method of ['GET', 'DELETE'] as const) {
+      const before = broker.received.length
+      await (await pool.request({ path: '/mcp', method, headers })).body.dump()
+      t.equal(broker.received.length, before + 1)
+    }
+  })
+  await t.test('three megabytes pass, five do not', async (t) => {
+    const large = call('one_x', '1', `,"s":"${'x'.repeat(3_000_000)}"`)
+    const response = await post(large)
+    await response.body.dump()
+    t.equal(response.statusCode, 200)
+    t.equal(server.received.at(-1)?.body, large.replace('"name":"one_x"}}', '"name":"x"}}'))
+    const before = server.received.length + broker.received.length
+    const endless = Readable.from(Array.from({ length: 50 }, () => Buffer.alloc(100_000, ' ')))
+    const more = await pool.request({ path: '/mcp', method: 'POST', body: endless, headers })
+    await more.body.dump()
+    t.equal(more.statusCode, 413)
+    t.equal(server.received.length + broker.received.length, before)
+  })
+  await t.test('20,000 calls, 16 at a time, and none fails', async (t) => {
+    const before = server.received.length
+    const statuses = new Map<number, number>()
+    let left = 20_000
+    const caller = async () => {
+      while (left-- > 0) {
+        const response = await post(call('one_x', String(left)))
+        await response.body.dump()
+        statuses.set(response.statusCode, (statuses.get(response.statusCode) ?? 0) + 1)
+      }
+    }
+    await Promise.all(Array.from({ length: 16 }, caller))
+    t.same([...statuses], [[200, 20_000]])
+    t.equal(server.received.length, before + 20_000)
+    t.equal(session.directCalls.size, 256)
+    t.equal(await edge.stat('http.edge.ext_proc.streams_failed'), 0)
+  })
+})

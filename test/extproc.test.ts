@@ -1,0 +1,570 @@
+/** From request to decision, and from decision to what Envoy is told: tables, steps, properties, and the wire against the protos. */
+import loader from '@grpc/proto-loader'
+import fc from 'fast-check'
+import t from 'tap'
+import type { RoutingTable, Row, ServerRow } from '../src/catalog/routing-table.ts'
+import { templateParts } from '../src/catalog/uri-template.ts'
+import { decodeRequest, encodeResponse } from '../src/extproc/codec.ts'
+import { type Decision, decide, decideHead } from '../src/extproc/decide.ts'
+import { type Effect, type Event, type Rules, start, type State, step } from '../src/extproc/exchange.ts'
+import { bodyMutation, metadata } from '../src/extproc/mutation.ts'
+import type { ProcessingRequest, ProcessingResponse } from '../src/extproc/processing.ts'
+import type { Edge, RequestHead } from '../src/mcp/request-head.ts'
+import type { ClientFeature } from '../src/registry/model.ts'
+import type { ClientSession, SessionLookup } from '../src/sessions/session-table.ts'
+
+const serverRow = (name: string, more: Partial<ServerRow> = {}): ServerRow => ({
+  name,
+  cluster: `direct.${name}`,
+  path: `/${name}/mcp`,
+  client: ['elicitation'],
+  prefixedResources: false,
+  ...more,
+})
+const rows = (...list: readonly Row[]): ReadonlyMap<string, Row> => new Map(list.map((row) => [row.exposed, row]))
+const row = (exposed: string, own: string, server: string, hints = ''): Row => ({ exposed, own, server, hints })
+const servers = [
+  serverRow('git'),
+  serverRow('quiet', { client: [] }),
+  serverRow('pipe', { cluster: undefined }),
+  serverRow('cold'),
+  serverRow('plain'),
+]
+const table: RoutingTable = {
+  servers: new Map(servers.map((server) => [server.name, server])),
+  tools: rows(
+    row(
+      'git_search',
+      'search',
+      'git',
+      'readOnly=true,destructive=unspecified,idempotent=unspecified,openWorld=unspecified',
+    ),
+    row('same', 'same', 'git'),
+    row('quiet_ask', 'ask', 'quiet'),
+    row('pipe_run', 'run', 'pipe'),
+    row('cold_start', 'start', 'cold'),
+    row('plain_x', 'x', 'plain'),
+    row('odd', 'a b%é', 'git'),
+    row('lost', 'lost', 'gone'),
+    row('__proto__', 'p', 'git'),
+  ),
+  prompts: rows(row('git_review', 'review', 'git')),
+  resources: rows(row('doc://a', 'doc://a', 'git')),
+  templates: [
+    {
+      exposed: 'file:///{p}',
+      own: 'file:///{p}',
+      server: 'quiet',
+      hints: '',
+      parts: templateParts('file:///{+p}') ?? [],
+    },
+  ],
+}
+
+const sessionOf = (features: readonly ClientFeature[] = []): ClientSession => ({
+  claims: {
+    key: 'k',
+    createdMs: 0,
+    protocolVersion: '2025-11-25',
+    capabilities: '{}',
+    features,
+    clientName: 'c',
+    clientVersion: '1',
+  },
+  servers: new Map([
+    ['git', { id: 'git-session', protocolVersion: '2025-06-18' }],
+    ['quiet', { id: 'quiet-session', protocolVersion: '2025-11-25' }],
+    ['pipe', { id: 'pipe-session', protocolVersion: '2025-11-25' }],
+    ['plain', { id: undefined, protocolVersion: '2025-03-26' }],
+    ['gone', { id: 'gone-session', protocolVersion: '2025-11-25' }],
+  ]),
+  directCalls: new Map(),
+  lastUsedMs: 0,
+})
+const bare = sessionOf()
+const asks = sessionOf(['elicitation'])
+
+const message = (method: string, params: string, id = '1') =>
+  `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${params}}`
+const tool = (name: string, id?: string) =>
+  message('tools/call', `{"name":"${name}","arguments":{"n":9007199254740993}}`, id)
+
+/** A decision in words. */
+const told = (decision: Decision): string =>
+  decision.to === 'server'
+    ? `${decision.server.name} ${decision.method} ${decision.row.own} id ${decision.id} ${decision.body?.toString() ?? 'unchanged'}`
+    : ['broker', decision.method, decision.row === undefined ? undefined : `(${decision.row.server})`, decision.id]
+        .filter((word) => word !== undefined)
+        .join(' ')
+
+const cells: readonly (readonly [string, ClientSession, string, string])[] = [
+  ['a tool', bare, tool('git_search'), `git tools/call search id 1 ${tool('search')}`],
+  ['a tool without another name', bare, tool('same'), 'git tools/call same id 1 unchanged'],
+  ['an id as sent', bare, tool('same', '9007199254740993'), 'git tools/call same id 9007199254740993 unchanged'],
+  ['a string id', bare, tool('same', '"a\\u0062"'), 'git tools/call same id "a\\u0062" unchanged'],
+  ['a name spelt with an escape', bare, tool('git\\u005fsearch'), `git tools/call search id 1 ${tool('search')}`],
+  [
+    'a prompt',
+    bare,
+    message('prompts/get', '{"name":"git_review"}'),
+    `git prompts/get review id 1 ${message('prompts/get', '{"name":"review"}')}`,
+  ],
+  ['a resource', bare, message('resources/read', '{"uri":"doc://a"}'), 'git resources/read doc://a id 1 unchanged'],
+  [
+    'a resource of a template',
+    bare,
+    message('resources/read', '{"uri":"file:///x"}'),
+    'quiet resources/read file:///x id 1 unchanged',
+  ],
+  ['a server without sessions', bare, tool('plain_x'), `plain tools/call x id 1 ${tool('x')}`],
+  ['a client that can be asked', asks, tool('git_search'), 'broker tools/call (git) 1'],
+  ['but not by this server', asks, tool('quiet_ask'), `quiet tools/call ask id 1 ${tool('ask')}`],
+  [
+    'a feature the server may not use',
+    sessionOf(['sampling', 'roots']),
+    tool('same'),
+    'git tools/call same id 1 unchanged',
+  ],
+  ['a stdio server', bare, tool('pipe_run'), 'broker tools/call (pipe) 1'],
+  ['no session with the server yet', bare, tool('cold_start'), 'broker tools/call (cold) 1'],
+  ['a row without its server', bare, tool('lost'), 'broker tools/call (gone) 1'],
+  ['an unknown tool', bare, tool('nope'), 'broker tools/call 1'],
+  ['the own name of a renamed tool', bare, tool('search'), 'broker tools/call 1'],
+  ['a prompt asked for as a tool', bare, tool('git_review'), 'broker tools/call 1'],
+  ['a name in another case', bare, tool('Same'), 'broker tools/call 1'],
+  ['constructor', bare, tool('constructor'), 'broker tools/call 1'],
+  ['__proto__, when it is a tool', bare, tool('__proto__'), `git tools/call p id 1 ${tool('p')}`],
+  ['no name', bare, message('tools/call', '{}'), 'broker tools/call 1'],
+  ['a name that is no string', bare, message('tools/call', '{"name":["same"]}'), 'broker tools/call 1'],
+  ['a URI where a name belongs', bare, message('tools/call', '{"uri":"same"}'), 'broker tools/call 1'],
+  [
+    'a URI that fits no header',
+    bare,
+    message('resources/read', `{"uri":"file:///${'x'.repeat(5000)}"}`),
+    'broker resources/read 1',
+  ],
+  ['an id that nobody should remember', bare, tool('same', `"${'x'.repeat(300)}"`), 'broker tools/call (git)'],
+  [
+    'a call as notification',
+    bare,
+    '{"jsonrpc":"2.0","method":"tools/call","params":{"name":"same"}}',
+    'broker tools/call (git)',
+  ],
+  ['a list', bare, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}', 'broker tools/list 1'],
+  ['a subscription', bare, message('resources/subscribe', '{"uri":"doc://a"}'), 'broker resources/subscribe 1'],
+  ['a method of Object', bare, message('toString', '{"name":"same"}'), 'broker toString 1'],
+  ['a response', bare, '{"jsonrpc":"2.0","id":1,"result":{}}', 'broker 1'],
+  ['two names', bare, message('tools/call', '{"name":"same","name":"git_search"}'), 'broker 1'],
+  ['a name in another case beside it', bare, message('tools/call', '{"name":"same","Name":"git_search"}'), 'broker 1'],
+  ['a batch', bare, `[${tool('same')}]`, 'broker'],
+  ['nothing', bare, '', 'broker'],
+  ['rubbish behind', bare, `${tool('same')}x`, 'broker 1'],
+]
+void t.test('decide', async (t) => {
+  for (const [name, session, body, expected] of cells) {
+    await t.test(name, async (t) => t.equal(told(decide(table, session, Buffer.from(body))), expected))
+  }
+  await t.test('is total, and sends nothing to a server that is not a valid request for it', async () => {
+    const piece = fc.constantFrom(
+      '{',
+      '}',
+      '"',
+      ':',
+      ',',
+      '"name"',
+      '"same"',
+      '"git_search"',
+      '"params":',
+      '"method":"tools/call"',
+      '"id":1',
+      '"jsonrpc":"2.0"',
+      '\\u0000',
+    )
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 100 }).map((array) => Buffer.from(array)),
+      fc.array(piece, { maxLength: 20 }).map((list) => Buffer.from(list.join(''))),
+      fc.tuple(fc.nat(), fc.nat(255)).map(([at, byte]) => {
+        const body = Buffer.from(tool('git_search'))
+        body[at % body.length] = byte
+        return body
+      }),
+    )
+    fc.assert(
+      fc.property(bytes, (body) => {
+        const decision = decide(table, bare, body)
+        if (decision.to === 'broker') return true
+        const parsed: unknown = JSON.parse((decision.body ?? body).toString())
+        return JSON.stringify(parsed).includes(`"name":${JSON.stringify(decision.row.own)}`)
+      }),
+      { numRuns: 5000 },
+    )
+  })
+})
+
+const edge: Edge = { path: '/mcp', hosts: new Set(), origins: new Set(), maxBody: 1_000_000 }
+const post: RequestHead = {
+  method: 'POST',
+  path: '/mcp',
+  host: 'localhost:8080',
+  origin: undefined,
+  contentType: 'application/json',
+  contentEncoding: undefined,
+  accept: 'application/json, text/event-stream',
+  contentLength: '10',
+  sessionId: 'bare',
+  protocolVersion: '2025-11-25',
+}
+const stranger: ClientSession = { ...bare, servers: new Map() }
+const known: Readonly<Record<string, ClientSession>> = {
+  bare,
+  asks,
+  stranger,
+  all: sessionOf(['elicitation', 'sampling', 'roots']),
+}
+const lookup: SessionLookup = { find: (id) => (Object.hasOwn(known, id) ? known[id] : undefined) }
+const onlyAsking: RoutingTable = { ...table, servers: new Map([['git', serverRow('git')]]) }
+const heads: readonly (readonly [string, RequestHead, RoutingTable, string])[] = [
+  ['a session with a direct way', post, table, 'body'],
+  ['a client that can be asked, by all but one', { ...post, sessionId: 'asks' }, table, 'body'],
+  ['a client that can be asked by all', { ...post, sessionId: 'asks' }, onlyAsking, 'broker'],
+  ['a session without server sessions', { ...post, sessionId: 'stranger' }, table, 'broker'],
+  ['no server at all', post, { ...table, servers: new Map() }, 'broker'],
+  ['an unknown session', { ...post, sessionId: 'forged' }, table, 'broker'],
+  ['a session named as a member of Object', { ...post, sessionId: 'constructor' }, table, 'broker'],
+  ['no session', { ...post, sessionId: undefined }, table, 'broker'],
+  ['a GET', { ...post, method: 'GET' }, table, 'broker'],
+  ['a DELETE', { ...post, method: 'DELETE' }, table, 'broker'],
+  ['a foreign host', { ...post, host: 'evil.example.com' }, table, 'broker'],
+  ['a foreign origin', { ...post, origin: 'https://evil.example.com' }, table, 'broker'],
+  ['another content type', { ...post, contentType: 'text/plain' }, table, 'broker'],
+  ['an unknown version', { ...post, protocolVersion: '1999-01-01' }, table, 'broker'],
+]
+void t.test('decide by the head', async (t) => {
+  for (const [name, head, given, expected] of heads) {
+    await t.test(name, async (t) => t.equal(decideHead(head, edge, lookup, given).to, expected))
+  }
+})
+
+const circumstances = { brokerCluster: 'mcp.broker', decisionId: 'd1', session: 's1' }
+const names = [
+  ':method',
+  ':path',
+  ':authority',
+  'host',
+  'accept',
+  'authorization',
+  'cookie',
+  'x-forwarded-proto',
+  'mcp-session-id',
+  'traceparent',
+  'x-custom',
+  'content-length',
+]
+const hints = 'readOnly=true,destructive=unspecified,idempotent=unspecified,openWorld=unspecified'
+const decided = (name: string) => decide(table, bare, Buffer.from(tool(name)))
+void t.test('what a decision changes', async (t) => {
+  await t.test('towards a server', async (t) => {
+    const { set, remove, body } = bodyMutation(decided('git_search'), names, circumstances)
+    t.same(Object.fromEntries(set), {
+      'x-mcp-decision': 'd1',
+      'x-mcp-method': 'tools/call',
+      'x-mcp-servername': 'git',
+      'x-mcp-toolname': 'search',
+      'x-mcp-annotation-hints': hints,
+      'x-mcp-cluster': 'direct.git',
+      ':path': '/git/mcp',
+      'mcp-protocol-version': '2025-06-18',
+      'mcp-session-id': 'git-session',
+      'content-length': String(tool('search').length),
+    })
+    t.same(remove, ['host', 'authorization', 'cookie', 'x-custom'])
+    t.equal(body?.toString(), tool('search'))
+  })
+  await t.test('without a body', async (t) => {
+    const { set, body } = bodyMutation(decided('same'), names, circumstances)
+    t.notOk(set.some(([name]) => name === 'content-length'))
+    t.equal(body, undefined)
+  })
+  await t.test('towards a server without sessions', async (t) => {
+    const { set, remove } = bodyMutation(decided('plain_x'), names, circumstances)
+    t.ok(remove.includes('mcp-session-id'))
+    t.notOk(set.some(([name]) => name === 'mcp-session-id'))
+  })
+  await t.test('towards the broker', async (t) => {
+    const { set, remove, body } = bodyMutation(decided('cold_start'), names, circumstances)
+    t.same(Object.fromEntries(set), {
+      'x-mcp-cluster': 'mcp.broker',
+      'x-mcp-decision': 'd1',
+      'x-mcp-method': 'tools/call',
+      'x-mcp-servername': 'cold',
+      'x-mcp-toolname': 'start',
+    })
+    t.same(remove, [])
+    t.equal(body, undefined)
+  })
+  await t.test('bytes that fit no header', async (t) => {
+    const { set } = bodyMutation(decided('odd'), names, circumstances)
+    t.equal(Object.fromEntries(set)['x-mcp-toolname'], 'a%20b%25%C3%A9')
+    const read = decide(table, bare, Buffer.from(message('resources/read', '{"uri":"file:///a b%20\\r\\nx: y"}')))
+    t.equal(
+      Object.fromEntries(bodyMutation(read, names, circumstances).set)['x-mcp-resourceuri'],
+      'file:///a%20b%20%0D%0Ax:%20y',
+    )
+    const method = decide(table, bare, Buffer.from('{"jsonrpc":"2.0","id":1,"method":"a\\nb"}'))
+    t.equal(Object.fromEntries(bodyMutation(method, names, circumstances).set)['x-mcp-method'], 'a%0Ab')
+  })
+  await t.test('no published header can be split', async () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 30 }), fc.boolean(), (text, uri) => {
+        const anything: RoutingTable = {
+          ...table,
+          tools: rows(row('x', text, 'git')),
+          templates: [{ exposed: '', own: '', server: 'git', hints: '', parts: templateParts('{+p}') ?? [] }],
+        }
+        const body = uri ? message('resources/read', `{"uri":${JSON.stringify(text)}}`) : tool('x')
+        return bodyMutation(decide(anything, bare, Buffer.from(body)), names, circumstances).set.every(([, value]) =>
+          /^[\x20-\x7e]*$/.test(value),
+        )
+      }),
+    )
+  })
+  await t.test('metadata', async (t) => {
+    t.same(metadata(decided('git_search'), circumstances), {
+      'envoy.filters.http.mcp': { method: 'tools/call', params: { name: 'search' } },
+      'mcp.gateway': {
+        era: 'stateful',
+        path: 'direct',
+        decision: 'd1',
+        view: '',
+        subject: '',
+        session: 's1',
+        server: 'git',
+        tool: 'search',
+        method: 'tools/call',
+        id: '1',
+      },
+    })
+    t.same(metadata(undefined, circumstances), {
+      'mcp.gateway': { era: 'stateful', path: 'broker', decision: 'd1', view: '', subject: '', session: 's1' },
+    })
+  })
+})
+
+const rules: Rules = {
+  table: () => table,
+  sessions: lookup,
+  edge,
+  brokerCluster: 'mcp.broker',
+  decisionId: 'd1',
+  nameOf: () => 's1',
+}
+const onHead = (head: RequestHead, endOfStream = false): Event => ({ of: 'request_headers', head, names, endOfStream })
+const onBody = (body: string): Event => ({ of: 'request_body', body: Buffer.from(body) })
+/** All effects of some events, in words. */
+const effects = (...events: readonly Event[]): string[] => {
+  let state: State = start
+  return events.flatMap((event) => {
+    const [next, due] = step(state, event, rules)
+    state = next
+    return due.map(word)
+  })
+}
+const word = (effect: Effect): string => {
+  switch (effect.do) {
+    case 'answer': {
+      const { response } = effect
+      if (response.to === 'response_headers') return 'answer response_headers'
+      if (response.to === 'request_headers' && response.next === 'body') return 'want body'
+      return `answer ${response.to} ${Object.fromEntries(response.mutation.set)['x-mcp-cluster'] ?? '?'}`
+    }
+    case 'close':
+      return 'close'
+    case 'fail':
+      return `fail: ${effect.why}`
+    case 'remember':
+      return `remember ${effect.id} ${effect.server}`
+    case 'report':
+      return `report ${effect.decision.to}`
+  }
+}
+const exchanges: readonly (readonly [string, readonly Event[], readonly string[]])[] = [
+  [
+    'a direct call',
+    [onHead(post), onBody(tool('same')), { of: 'end' }],
+    ['want body', 'remember 1 git', 'answer request_body direct.git', 'close', 'report server'],
+  ],
+  [
+    'a call for the broker',
+    [onHead(post), onBody(tool('nope'))],
+    ['want body', 'answer request_body mcp.broker', 'close', 'report broker'],
+  ],
+  [
+    'by the head alone',
+    [onHead({ ...post, sessionId: undefined }), { of: 'end' }],
+    ['answer request_headers mcp.broker', 'close'],
+  ],
+  ['no body', [onHead(post, true)], ['answer request_headers mcp.broker', 'close']],
+  ['a local reply', [{ of: 'response_headers' }, { of: 'end' }], ['answer response_headers', 'close']],
+  ['gone before its body', [onHead(post), { of: 'end' }], ['want body', 'fail: end while at body']],
+  ['nothing at all', [{ of: 'end' }], ['fail: end while at start']],
+  ['a body first', [onBody(tool('same'))], ['fail: request_body while at start']],
+  ['heads twice', [onHead(post), onHead(post)], ['want body', 'fail: request_headers while at body']],
+  ['something unknown', [{ of: 'other' }], ['fail: other while at start']],
+  [
+    'a response instead of the body',
+    [onHead(post), { of: 'response_headers' }],
+    ['want body', 'fail: response_headers while at body'],
+  ],
+]
+void t.test('exchange', async (t) => {
+  for (const [name, events, expected] of exchanges)
+    await t.test(name, async (t) => t.same(effects(...events), expected))
+  await t.test('closes once, and only after the last due answer', async () => {
+    const event = fc.constantFrom<Event>(
+      onHead(post),
+      onHead(post, true),
+      onHead({ ...post, sessionId: 'x' }),
+      onBody(tool('same')),
+      onBody('{'),
+      { of: 'response_headers' },
+      { of: 'other' },
+      { of: 'end' },
+    )
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 6 }), (events) => {
+        const words = effects(...events)
+        const ends = words.filter((one) => one === 'close' || one.startsWith('fail'))
+        const closed = words.indexOf('close')
+        return ends.length <= 1 && (closed < 0 || words[closed - 1]?.startsWith('answer') === true)
+      }),
+    )
+  })
+})
+
+void t.test('the wire is that of the protos', async (t) => {
+  const definition = loader.loadSync('envoy/service/ext_proc/v3/external_processor.proto', {
+    includeDirs: ['protos'],
+    keepCase: true,
+    enums: String,
+  })
+  const service = definition['envoy.service.ext_proc.v3.ExternalProcessor']
+  if (service === undefined || 'format' in service || service['Process'] === undefined)
+    throw new Error('no such service')
+  const { path, requestSerialize, responseDeserialize } = service['Process']
+  t.equal(path, '/envoy.service.ext_proc.v3.ExternalProcessor/Process')
+
+  const headers = [
+    { key: ':method', raw_value: Buffer.from('POST') },
+    { key: ':path', raw_value: Buffer.from('/mcp') },
+    { key: ':authority', value: 'localhost' },
+    { key: 'mcp-session-id', raw_value: Buffer.from('s') },
+    { key: 'accept', raw_value: Buffer.from('a') },
+    { key: 'accept', raw_value: Buffer.from('b') },
+    { key: 'x-other', raw_value: Buffer.from([0xff]) },
+  ]
+  const requests: readonly (readonly [string, object, unknown])[] = [
+    [
+      'request headers',
+      {
+        request_headers: { headers: { headers }, end_of_stream: true },
+        attributes: { a: {} },
+        protocol_config: { request_body_mode: 'BUFFERED' },
+      },
+      {
+        of: 'request_headers',
+        names: [':method', ':path', ':authority', 'mcp-session-id', 'accept', 'accept', 'x-other'],
+        endOfStream: true,
+        head: {
+          method: 'POST',
+          path: '/mcp',
+          host: 'localhost',
+          origin: undefined,
+          contentType: undefined,
+          contentEncoding: undefined,
+          accept: 'a, b',
+          contentLength: undefined,
+          sessionId: 's',
+          protocolVersion: undefined,
+        },
+      },
+    ],
+    [
+      'request body',
+      { request_body: { body: Buffer.from('{}'), end_of_stream: true } },
+      { of: 'request_body', body: Buffer.from('{}') },
+    ],
+    ['an empty body', { request_body: {} }, { of: 'request_body', body: Buffer.alloc(0) }],
+    [
+      'response headers',
+      { response_headers: { headers: { headers } }, metadata_context: {} },
+      { of: 'response_headers' },
+    ],
+    ['trailers', { request_trailers: {} }, { of: 'other' }],
+    ['nothing', {}, { of: 'other' }],
+  ]
+  for (const [name, sent, expected] of requests) {
+    await t.test(name, async (t) => t.same(decodeRequest(requestSerialize(sent)), expected))
+  }
+  await t.test('bytes that are no protobuf', async () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 50 }), (bytes) => {
+        try {
+          const request: ProcessingRequest = decodeRequest(Buffer.from(bytes))
+          return request.of.length > 0
+        } catch (error) {
+          return error instanceof Error
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  const mutation = {
+    set: [
+      ['a', 'b'],
+      [':path', '/é'],
+    ] as const,
+    remove: ['x', 'y'],
+    body: Buffer.from('body'),
+  }
+  const common = {
+    status: undefined,
+    header_mutation: {
+      set_headers: [
+        { header: { key: 'a', raw_value: Buffer.from('b') }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' },
+        { header: { key: ':path', raw_value: Buffer.from('/é') }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' },
+      ],
+      remove_headers: ['x', 'y'],
+    },
+    body_mutation: { body: Buffer.from('body') },
+    clear_route_cache: true,
+  }
+  const { status: _, ...response } = common
+  const dynamic_metadata = {
+    fields: {
+      ns: {
+        structValue: {
+          fields: { a: { stringValue: '1' }, p: { structValue: { fields: { q: { stringValue: '' } } } } },
+        },
+      },
+    },
+  }
+  const given = { ns: { a: '1', p: { q: '' } } }
+  const responses: readonly (readonly [string, ProcessingResponse, object])[] = [
+    ['want body', { to: 'request_headers', next: 'body' }, { request_headers: { response: {} } }],
+    ['response headers', { to: 'response_headers' }, { response_headers: { response: {} } }],
+    [
+      'head',
+      { to: 'request_headers', next: 'end', mutation, metadata: given },
+      {
+        request_headers: { response },
+        dynamic_metadata,
+        mode_override: { response_header_mode: 'SKIP', request_trailer_mode: 'SKIP', response_trailer_mode: 'SKIP' },
+      },
+    ],
+    ['body', { to: 'request_body', mutation, metadata: given }, { request_body: { response }, dynamic_metadata }],
+  ]
+  for (const [name, sent, expected] of responses) {
+    await t.test(name, async (t) => t.same(responseDeserialize(encodeResponse(sent)), expected))
+  }
+})

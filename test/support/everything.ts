@@ -1,0 +1,13 @@
+/** The protocol's own demonstration server, bound to 127.0.0.1. */
+import { fileURLToPath } from 'node:url'
+import { startChild } from './child.ts'
+
+const preload = new URL('./bind-loopback.mjs', import.meta.url)
+const server = new URL('../../node_modules/@modelcontextprotocol/server-everything/dist/index.js', import.meta.url)
+
+export const startEverything = async (): Promise<AsyncDisposable & { readonly url: string }> => {
+  const args = ['--import', preload.href, fileURLToPath(server), 'streamableHttp']
+  const child = startChild(args, { env: { PORT: '0' } })
+  const [, address] = await child.says(/listening on (127\.0\.0\.1:\d+)/)
+  return { url: `http://${address}/mcp`, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() }
+}

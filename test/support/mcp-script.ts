@@ -1,0 +1,163 @@
+/** What the scripted MCP server can be told to be and to do. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { SseStyle } from './event-stream.ts'
+import type { JsonObject, Message } from './raw-json.ts'
+
+/** A request as it arrived. */
+export interface Received {
+  readonly http: string
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+  /** The body's text. */
+  readonly text: string
+  /** The body as a message; undefined when there was none. */
+  readonly message: Message | undefined
+  /** Common name of the client's certificate. */
+  readonly clientName: string | undefined
+  /** Counts the connections from 1: requests with the same number came over the same one. */
+  readonly connection: number
+}
+
+/** A session with one client. */
+export interface Session {
+  readonly id: string
+  readonly protocolVersion: string
+  readonly capabilities: JsonObject
+  readonly clientInfo: JsonObject
+  readonly subscriptions: Set<string>
+  level: string | undefined
+}
+
+/** What a handler answers with: an object, or the exact JSON text. */
+export type Answer = JsonObject | string
+
+/** A tool call, prompt or read that is being executed. */
+export interface Call {
+  readonly received: Received
+  /** The request's id as it was written. */
+  readonly id: string
+  readonly arguments: JsonObject
+  readonly session: Session | undefined
+  /** Aborted by `notifications/cancelled`. */
+  readonly cancelled: AbortSignal
+  /** Aborted when the connection closes before the answer. */
+  readonly disconnected: AbortSignal
+  /** Sends a notification on this call's stream; the answer will be an event of it. */
+  notify(method: string, params?: Answer): void
+  /** Reports progress, if the client asked for it. */
+  progress(progress: number, total?: number): void
+  /** Asks the client; resolves with its answer. `id`: JSON text. `over`: the call's stream (default) or the GET stream. */
+  ask(
+    method: string,
+    params: Answer,
+    how?: { readonly id?: string; readonly over?: 'call' | 'stream' },
+  ): Promise<Message>
+  /** Breaks the connection off without an answer. */
+  cut(): void
+}
+
+/** Throw it to answer with a JSON-RPC error. */
+export class RpcError extends Error {
+  readonly code: number
+  readonly data: unknown
+  constructor(code: number, message: string, data?: unknown) {
+    super(message)
+    this.code = code
+    this.data = data
+  }
+}
+
+/** Throw it, or answer with it from `refuse`, for an HTTP answer of any kind. */
+export class HttpAnswer extends Error {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[]>>
+  readonly body: string
+  constructor(status: number, headers: Readonly<Record<string, string | string[]>> = {}, body = '') {
+    super(`HTTP ${status}`)
+    this.status = status
+    this.headers = headers
+    this.body = body
+  }
+}
+
+export interface Tool {
+  readonly name: string
+  /** The exact entry of `tools/list`; default: a plain one made from the name. */
+  readonly definition?: Answer
+  /** Default: answers `server:tool`. */
+  readonly run?: (call: Call) => Answer | Promise<Answer>
+}
+
+export interface Prompt {
+  readonly name: string
+  readonly definition?: Answer
+  readonly get?: (call: Call) => Answer | Promise<Answer>
+}
+
+export interface Resource {
+  readonly uri: string
+  readonly definition?: Answer
+  readonly read?: (call: Call) => Answer | Promise<Answer>
+}
+
+export interface Template {
+  readonly uriTemplate: string
+  readonly definition?: Answer
+  /** Answers for every URI that the pattern matches. */
+  readonly matches: RegExp
+  readonly read?: (uri: string, call: Call) => Answer | Promise<Answer>
+}
+
+/** Everything may be changed while the server runs. */
+export interface Script {
+  name: string
+  tools: readonly Tool[]
+  prompts: readonly Prompt[]
+  resources: readonly Resource[]
+  templates: readonly Template[]
+  pageSize: number
+  /** `loop`: the second page's cursor is the first's. `endless`: there is always another page, with new items. */
+  cursors: 'proper' | 'loop' | 'endless'
+  /** Answers as event streams; false: as JSON. */
+  sse: SseStyle | boolean
+  /** Whether it has sessions. */
+  sessions: boolean
+  /** How it answers to a session it does not know (any more). */
+  dead: { readonly status: number; readonly code: number; readonly text: string }
+  /** The first is its own choice. */
+  protocolVersions: readonly string[]
+  /** Default: what the rest of the script needs. */
+  capabilities: JsonObject | undefined
+  instructions: string | undefined
+  /** Offers a stream on GET; false: 405. */
+  stream: boolean
+  /** A header it insists on; without it, 401. */
+  credential: { readonly header: string; readonly value: string } | undefined
+  /** Awaited before anything else is done about a request: delays, hangs. */
+  before: ((received: Received) => void | Promise<void>) | undefined
+  /** An HTTP answer in place of the server's own. */
+  refuse: ((received: Received) => HttpAnswer | undefined) | undefined
+  /** Values for an argument that is being typed. */
+  complete: (params: JsonObject) => readonly string[]
+}
+
+/** A result of one text. */
+export const says = (text: string): JsonObject => ({ content: [{ type: 'text', text }] })
+
+/** Never resolves. */
+export const never = (): Promise<never> => new Promise(() => {})
+
+/** Tools to look at what arrives and at what comes back. */
+export const standardTools: readonly Tool[] = [
+  { name: 'echo', run: ({ arguments: { text } }) => says(String(text)) },
+  { name: 'raw', run: ({ received }) => says(received.text) },
+  { name: 'headers', run: ({ received }) => says(JSON.stringify(received.headers)) },
+  { name: 'session', run: ({ session }) => says(session?.id ?? 'none') },
+  { name: 'big', run: ({ arguments: { bytes } }) => says('x'.repeat(Number(bytes))) },
+  {
+    name: 'odd',
+    run: () =>
+      '{"content":[{"type":"text","text":"odd"}],"structuredContent":{"n":9007199254740993,"f":1.0,"z":1,"a":2},"x-unknown":[ 1 ],"_meta":{"k":1e2}}',
+  },
+]
