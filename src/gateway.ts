@@ -135,8 +135,11 @@ const start = async (
     gateway: { ...registry.gateway, listen: edgeAddress },
   })
 
+  // An Envoy of the operator's may live in the same directory; its sockets are its own.
+  const { ads, extProc: processor, broker: brokerSocket, ...envoys } = runPaths('', NODE)
+  const sockets = [ads, processor, brokerSocket, ...(options.envoy === 'supervised' ? Object.values(envoys) : [])]
   const runDir = await makeRunDir({
-    sockets: Object.values(runPaths('', NODE)),
+    sockets,
     env: process.env,
     ...(options.runDir !== undefined && { preferred: options.runDir }),
   })
@@ -151,6 +154,7 @@ const start = async (
   })
   const refusals: Refusal[] = []
   let table: RoutingTable = emptyTable
+  let stopping = false
   let nextId = 0
   // Nobody can guess an id of ours and have an answer of a server mistaken for one.
   const salt = randomBytes(9).toString('base64url')
@@ -175,7 +179,9 @@ const start = async (
     onCatalogue: (catalogue) => {
       table = catalogue.table
     },
+    onCapped: (upstream, list) => metrics.listCapped(upstream.server.name, list),
     onState: (upstream) => {
+      if (stopping) return
       const { state, lastError } = upstream.status()
       log[state === 'up' || state === 'starting' ? 'info' : 'warn'](`server ${state}`, {
         server: upstream.server.name,
@@ -276,9 +282,11 @@ const start = async (
       },
     })
     started.push(() => supervised.close())
+    started.push(async () => brokerServer.endStreams())
   }
   const applied = await pushed
   current.appliedMs = applied.ms
+  metrics.applied(applied.ms)
   broker.apply(current.registry)
   xds.onConnect(() => {
     for (const upstream of broker.upstreams.values()) if (upstream.status().state === 'down') upstream.refresh()
@@ -331,7 +339,11 @@ const start = async (
   if (envoy !== undefined) edgeAccepts = await accepts(edgeAddress)
   const url = publicUrl(withPorts(current.registry))
   void broker.settled().then(() => onEvent({ kind: 'ready', url, admin: admin.url, status: status() }))
-  return { url, admin: admin.url, status, stop, done: new Promise(() => undefined) }
+  const end = async (): Promise<void> => {
+    stopping = true
+    await stop()
+  }
+  return { url, admin: admin.url, status, stop: end, done: new Promise(() => undefined) }
 }
 
 const nackText = (

@@ -248,12 +248,17 @@ const session: ClientSession = {
   directCalls: new Map(),
   lastUsedMs: 0,
 }
+let fault: Error | undefined
+const faults: unknown[] = []
 const rules = {
-  table: () => table,
+  table: () => {
+    if (fault !== undefined) throw fault
+    return table
+  },
   sessions: { find: (id: string) => (id === 'client' ? session : undefined) },
   edge: { path: '/mcp', hosts: new Set<string>(), origins: new Set<string>(), maxBody: 4_194_304 },
   brokerCluster: 'mcp.broker',
-  log: { error: (text: string) => t.fail(text) },
+  log: { error: (_: string, fields?: Readonly<Record<string, unknown>>) => faults.push(fields?.['error']) },
 }
 
 void t.test('the processor', async (t) => {
@@ -331,6 +336,16 @@ void t.test('the processor', async (t) => {
       t.equal(broker.received.length, before + 1)
     }
   })
+  await t.test('a fault of ours is a 503, at once, and told', async (t) => {
+    const before = server.received.length + broker.received.length
+    fault = new Error('a bug')
+    const response = await post(call('one_x'))
+    await response.body.dump()
+    t.equal(response.statusCode, 503)
+    t.equal(server.received.length + broker.received.length, before)
+    t.same(faults.splice(0), [fault])
+    fault = undefined
+  })
   await t.test('three megabytes pass, five do not', async (t) => {
     const large = call('one_x', '1', `,"s":"${'x'.repeat(3_000_000)}"`)
     const response = await post(large)
@@ -346,6 +361,7 @@ void t.test('the processor', async (t) => {
   })
   await t.test('20,000 calls, 16 at a time, and none fails', async (t) => {
     const before = server.received.length
+    const failed = await edge.stat('http.edge.ext_proc.streams_failed')
     const statuses = new Map<number, number>()
     let left = 20_000
     const caller = async () => {
@@ -359,6 +375,7 @@ void t.test('the processor', async (t) => {
     t.same([...statuses], [[200, 20_000]])
     t.equal(server.received.length, before + 20_000)
     t.equal(session.directCalls.size, 256)
-    t.equal(await edge.stat('http.edge.ext_proc.streams_failed'), 0)
+    t.equal(await edge.stat('http.edge.ext_proc.streams_failed'), failed)
+    t.same(faults, [])
   })
 })

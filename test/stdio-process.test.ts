@@ -9,14 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import {
-  spawnStdio,
-  type StdioCommand,
-  type StdioLog,
-  type StdioState,
-  type SuperviseStdio,
-  superviseStdio,
-} from '../src/broker/stdio-process.ts'
+import { spawnStdio, type StdioCommand, type StdioLog } from '../src/broker/stdio-process.ts'
 import { backOffMs, keepRunning } from '../src/process/keep-running.ts'
 import { lineSplitter } from '../src/process/line-splitter.ts'
 import { which } from '../src/process/which.ts'
@@ -274,95 +267,17 @@ process.stdin.once('data', () => process.exit(5))`
   t.ok(await diesInTime(pid))
 })
 
-interface Watched {
-  readonly states: StdioState[]
-  until(test: (state: StdioState) => boolean): Promise<StdioState>
-  readonly onState: (state: StdioState) => void
-}
-
-const watchStates = (): Watched => {
-  const states: StdioState[] = []
-  let wake = (): void => {}
-  return {
-    states,
-    onState: (state) => {
-      states.push(state)
-      wake()
-    },
-    until: async (test) => {
-      for (;;) {
-        const found = states.find(test)
-        if (found !== undefined) return found
-        await new Promise<void>((resolve) => {
-          wake = resolve
-        })
-      }
-    },
-  }
-}
-
-const quick = { firstMs: 1, longestMs: 4, steadyMs: 60_000 }
-
-void t.test('what can not be started is a state with a reason', async (t) => {
-  const rows: readonly (readonly [string, Partial<SuperviseStdio>, string])[] = [
+void t.test('what can not be started says why', async (t) => {
+  const rows: readonly (readonly [string, Partial<StdioCommand>, string])[] = [
     ['no such command', { command: 'no-such-command' }, 'there is no command "no-such-command" on PATH'],
     ['no such file', { command: './no-such-file' }, 'there is no command "./no-such-file"'],
     ['no such directory', { cwd: '/no/such/directory' }, 'there is no directory /no/such/directory'],
     ['too long a command line', { args: ['x'.repeat(4 * 1024 * 1024)] }, 'spawn E2BIG'],
   ]
-  for (const [name, more, reason] of rows) {
+  for (const [name, more, message] of rows)
     await t.test(name, async (t) => {
-      const watched = watchStates()
-      await using server = superviseStdio({ ...node(ECHO, more), backOff: quick, onState: watched.onState })
-      const state = await watched.until(({ is }) => is === 'backing-off')
-      t.match(state, { is: 'backing-off', reason, lastStderr: '' })
-      await t.rejects(server.send('{}'), { message: `server "test" is not running: ${reason}` })
+      await t.rejects(spawnStdio(node(ECHO, more)), { message })
     })
-  }
-})
-
-void t.test('a server that ends is started again', async (t) => {
-  const watched = watchStates()
-  const received = inbox()
-  const script = `
-console.error('started ' + process.pid)
-process.stdin.on('data', (line) => String(line).includes('die') ? process.exit(7) : process.stdout.write(line))`
-  const server = superviseStdio({
-    ...node(script, { onMessage: received.put }),
-    backOff: quick,
-    onState: watched.onState,
-  })
-  const first = await watched.until(({ is }) => is === 'running')
-  if (first.is !== 'running') throw new Error('not running')
-  await server.send('"one"')
-  await received.take(1)
-  await server.send('"die"')
-  const waiting = await watched.until(({ is }) => is === 'backing-off')
-  t.match(waiting, { is: 'backing-off', reason: 'exited with code 7', lastStderr: `started ${first.pid}` })
-  const second = await watched.until((state) => state.is === 'running' && state.pid !== first.pid)
-  await server.send('"two"')
-  t.strictSame(await received.take(2), ['"one"', '"two"'])
-
-  if (second.is !== 'running') throw new Error('not running')
-  process.kill(second.pid, 'SIGKILL')
-  await watched.until((state) => state.is === 'backing-off' && state.reason === 'killed by SIGKILL')
-  await watched.until((state) => state.is === 'running' && state.pid !== first.pid && state.pid !== second.pid)
-  await server.close()
-  t.strictSame(server.state(), { is: 'stopped' })
-  for (const state of watched.states) if (state.is === 'running') t.notOk(isAlive(state.pid))
-})
-
-void t.test('closing while it starts or waits leaves nothing', async (t) => {
-  const starting = superviseStdio({ ...node(ECHO), backOff: quick })
-  await starting.close()
-  t.strictSame(starting.state(), { is: 'stopped' })
-
-  const watched = watchStates()
-  const backOff = { firstMs: 1e6, longestMs: 1e6, steadyMs: 1e6 }
-  const waiting = superviseStdio({ ...node('process.exit(1)'), backOff, onState: watched.onState })
-  await watched.until(({ is }) => is === 'backing-off')
-  await waiting.close()
-  t.strictSame(waiting.state(), { is: 'stopped' })
 })
 
 /** Another process that runs `script` as we would; its first line of output is awaited. */
@@ -386,8 +301,8 @@ const elsewhere = async (
 void t.test('when we are killed, every child and grandchild is dead within two seconds', async (t) => {
   const { parent, line } = await elsewhere(
     t,
-    `import { superviseStdio } from './src/broker/stdio-process.ts'
-     superviseStdio({
+    `import { spawnStdio } from './src/broker/stdio-process.ts'
+     await spawnStdio({
        name: 'test', command: process.execPath, args: ['-e', ${JSON.stringify(STUBBORN)}], cwd: process.cwd(),
        env: new Map(), inherited: process.env, log: { info() {}, warn() {} },
        onMessage: (line) => console.log(line.toString()),

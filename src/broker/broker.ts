@@ -19,6 +19,8 @@ interface Options {
   readonly makeUpstream: MakeUpstream
   /** The catalogue, and with it the routing table, is another one. */
   readonly onCatalogue: (catalogue: Catalogue) => void
+  /** A list of a server is longer than we follow. */
+  readonly onCapped: (upstream: Upstream, list: string) => void
   /** A server's state changed. */
   readonly onState: (upstream: Upstream) => void
 }
@@ -92,6 +94,7 @@ export const broker = (options: Options): Broker => {
       options.onState(upstream)
       merge()
     },
+    capped: options.onCapped,
     shared(upstream, message) {
       const { name } = upstream.server
       for (const client of clients.values())

@@ -53,9 +53,11 @@ interface Options {
   open(changed: () => void, signal: AbortSignal): Promise<Link>
   /** The catalogue or the state is another one. */
   onChange(): void
+  /** A list went beyond the caps. */
+  onCapped(list: ListMethod): void
 }
 
-export const discover = ({ server, open, onChange }: Options): Discovery => {
+export const discover = ({ server, open, onChange, onCapped }: Options): Discovery => {
   const ending = new AbortController()
   let state: UpstreamState = 'starting'
   let sinceMs = Date.now()
@@ -87,7 +89,7 @@ export const discover = ({ server, open, onChange }: Options): Discovery => {
     const { capabilities } = current.initialized
     const read = async (method: ListMethod, capability: string): Promise<Fetched> =>
       capabilities.has(capability)
-        ? await fetchList(current, method, server().listTimeoutMs, ending.signal)
+        ? await fetchList(current, method, server().listTimeoutMs, ending.signal, onCapped)
         : { items: [], problem: undefined }
     const [tools, prompts, resources, templates] = await Promise.all([
       read('tools/list', 'tools'),
@@ -182,15 +184,25 @@ interface Fetched {
 }
 
 /** All pages of one list within the caps; a cap or the deadline keeps what was read and says so. */
-const fetchList = async (link: Link, method: ListMethod, timeoutMs: number, ending: AbortSignal): Promise<Fetched> => {
+const fetchList = async (
+  link: Link,
+  method: ListMethod,
+  timeoutMs: number,
+  ending: AbortSignal,
+  onCapped: Options['onCapped'],
+): Promise<Fetched> => {
   const items: Item[] = []
   const cursors = new Set<string>()
   const signal = AbortSignal.any([ending, AbortSignal.timeout(timeoutMs)])
   let bytes = 0
   let params = '{}'
   const cut = (why: string): Fetched => ({ items, problem: `${method}: ${why}` })
+  const capped = (why: string): Fetched => {
+    onCapped(method)
+    return cut(why)
+  }
   for (let page = 0; ; page++) {
-    if (page === MOST_PAGES) return cut(`more than ${MOST_PAGES} pages`)
+    if (page === MOST_PAGES) return capped(`more than ${MOST_PAGES} pages`)
     let response: Buffer
     try {
       response = await link.request(method, params, signal)
@@ -214,9 +226,9 @@ const fetchList = async (link: Link, method: ListMethod, timeoutMs: number, endi
     items.push(...parsed.items)
     bytes += response.length
     if (parsed.nextCursor === undefined) return { items, problem: undefined }
-    if (cursors.has(parsed.nextCursor)) return cut('the server gave the same cursor twice')
+    if (cursors.has(parsed.nextCursor)) return capped('the server gave the same cursor twice')
     if (items.length > MOST_ITEMS || bytes > MOST_LIST_BYTES)
-      return cut(`more than ${MOST_ITEMS} items or ${MOST_LIST_BYTES} bytes`)
+      return capped(`more than ${MOST_ITEMS} items or ${MOST_LIST_BYTES} bytes`)
     cursors.add(parsed.nextCursor)
     params = `{"cursor":${parsed.nextCursor}}`
   }

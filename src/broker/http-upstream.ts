@@ -92,6 +92,7 @@ export const httpUpstream = (
     server: () => endpoint.server,
     open: openLink,
     onChange: () => events.changed(upstream),
+    onCapped: (list) => events.capped(upstream, list),
   })
 
   const refuse = (session: ServerSession, id: string): Promise<unknown> =>

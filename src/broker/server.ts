@@ -33,6 +33,8 @@ export interface BrokerServer {
   readonly streams: number
   /** Requests answered since the start. */
   readonly requests: number
+  /** Ends every client's stream: a graceful stop would wait for them for ever. */
+  endStreams(): void
   close(): Promise<void>
 }
 
@@ -170,6 +172,9 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     },
     get requests() {
       return requests
+    },
+    endStreams() {
+      for (const client of broker.clients()) client.closeStream()
     },
     async close() {
       stopping = true

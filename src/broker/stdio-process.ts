@@ -1,6 +1,5 @@
 /** A server that is a child process: messages of JSON-RPC, one a line, over its standard input and output. */
-import { type Ending, endingText, type GuardedChild, startGuarded } from '../process/guarded-child.ts'
-import { type BackOff, keepRunning } from '../process/keep-running.ts'
+import { type Ending, type GuardedChild, startGuarded } from '../process/guarded-child.ts'
 import { lineSplitter } from '../process/line-splitter.ts'
 
 /** Where a server's standard error goes, line by line. */
@@ -106,87 +105,4 @@ export const spawnStdio = async (options: StdioCommand): Promise<StdioProcess> =
     if (!(await child.endsWithin(INPUT_CLOSED_MS))) await child.stop(TERMINATE_MS)
   }
   return { pid: child.pid, ended: end, lastStderr: () => lastStderr, send, close }
-}
-
-export type StdioState =
-  | { readonly is: 'starting' }
-  | { readonly is: 'running'; readonly pid: number; readonly sinceMs: number }
-  | { readonly is: 'backing-off'; readonly untilMs: number; readonly reason: string; readonly lastStderr: string }
-  | { readonly is: 'stopped' }
-
-export interface SuperviseStdio extends StdioCommand {
-  /** `running` means a new process: whatever was agreed with the one before is gone. */
-  readonly onState?: (state: StdioState) => void
-  readonly backOff?: BackOff
-}
-
-export interface SupervisedStdio {
-  state(): StdioState
-  /** Rejects with a sentence for people while it does not run. */
-  send(message: Buffer | string): Promise<void>
-  close(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
-
-const BACK_OFF: BackOff = { firstMs: 500, longestMs: 30_000, steadyMs: 30_000 }
-
-/** Starts it, and again whenever it ends. */
-export const superviseStdio = (options: SuperviseStdio): SupervisedStdio => {
-  const { name, log, onState = () => {} } = options
-  const closing = new AbortController()
-  let state: StdioState = { is: 'starting' }
-  let current: StdioProcess | undefined
-  let reason = ''
-  let lastStderr = ''
-
-  const enter = (next: StdioState): void => {
-    state = next
-    onState(next)
-  }
-  const life = async (): Promise<void> => {
-    enter({ is: 'starting' })
-    lastStderr = ''
-    let started: StdioProcess
-    try {
-      started = await spawnStdio(options)
-    } catch (error) {
-      reason = error instanceof Error ? error.message : String(error)
-      return
-    }
-    if (closing.signal.aborted) {
-      await started.close()
-      return
-    }
-    current = started
-    enter({ is: 'running', pid: started.pid, sinceMs: Date.now() })
-    reason = endingText(await started.ended)
-    lastStderr = started.lastStderr()
-    current = undefined
-  }
-  const running = keepRunning({
-    run: life,
-    waiting: (ms) => {
-      log.warn(`${reason}; starting it again`, { server: name, inMs: ms })
-      enter({ is: 'backing-off', untilMs: Date.now() + ms, reason, lastStderr })
-    },
-    backOff: options.backOff ?? BACK_OFF,
-    signal: closing.signal,
-  }).finally(() => enter({ is: 'stopped' }))
-
-  let closed: Promise<void> | undefined
-  const end = async (): Promise<void> => {
-    closing.abort()
-    await current?.close()
-    await running
-  }
-  const close = (): Promise<void> => (closed ??= end())
-  return {
-    state: () => state,
-    send: async (message) => {
-      if (current !== undefined) return current.send(message)
-      throw new Error(`server "${name}" is not running${reason === '' ? '' : `: ${reason}`}`)
-    },
-    close,
-    [Symbol.asyncDispose]: close,
-  }
 }

@@ -201,7 +201,12 @@ export const stdioUpstream = (
     caller.heard?.(message)
   }
 
-  const discovery = discover({ server: () => server, open: openLink, onChange: () => events.changed(upstream) })
+  const discovery = discover({
+    server: () => server,
+    open: openLink,
+    onChange: () => events.changed(upstream),
+    onCapped: (list) => events.capped(upstream, list),
+  })
 
   const upstream: Upstream = {
     get server() {

@@ -74,6 +74,8 @@ export interface Upstream {
 export interface UpstreamEvents {
   /** Its catalogue or its state changed. */
   changed(upstream: Upstream): void
+  /** One of its lists is longer than we follow. */
+  capped(upstream: Upstream, list: string): void
   /** A notification about a resource on a connection that all clients share: whoever subscribed is meant. */
   shared(upstream: Upstream, message: Extract<ServerMessage, { kind: 'notification' }>): void
   /** A message for one client outside any call. */

@@ -19,7 +19,7 @@ interface Way {
 const methodOf = (method: string | undefined): 'GET' | 'POST' | 'DELETE' =>
   method === 'POST' || method === 'DELETE' ? method : 'GET'
 
-/** A redirect is not followed: it would carry the credential elsewhere. */
+/** A redirect is an error, as it is for the gateway: the client would follow it, and carry the credential along. */
 const fetchThrough =
   (dispatcher: Dispatcher, credential: Credential | undefined): FetchLike =>
   async (url, init) => {
@@ -34,6 +34,10 @@ const fetchThrough =
       signal: init?.signal ?? null,
     })
     const { statusCode: status } = answer
+    if (status >= 300 && status < 400 && status !== 304) {
+      answer.body.destroy()
+      throw new Error(`the server redirects (${status}), which the gateway does not follow`)
+    }
     const answered = Object.entries(answer.headers).flatMap(([name, value]): [string, string][] =>
       value === undefined ? [] : [[name, String(value)]],
     )

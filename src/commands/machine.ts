@@ -138,7 +138,7 @@ export const registryFile = (file: string): { readonly registry?: Registry; read
     if (loaded.ok)
       return {
         registry: loaded.registry,
-        finding: fine('Registry', `${file} (${loaded.registry.servers.length} servers)`),
+        finding: fine('Registry', `${file} (servers: ${loaded.registry.servers.length})`),
       }
     const errors = loaded.problems.filter(({ severity }) => severity === 'error').length
     return { finding: note('Registry', `${file} has ${errors} problems`, `mcp-gateway validate ${file} lists them`) }

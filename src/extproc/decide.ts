@@ -20,6 +20,7 @@ export type Decision =
       readonly id: string
       readonly row: Row
       readonly server: ServerRow
+      readonly cluster: string
       readonly session: ServerSession
       /** The body with the server's own name in it; undefined: the body that came is right as it is. */
       readonly body: Buffer | undefined
@@ -69,14 +70,14 @@ export const decide = (table: RoutingTable, session: ClientSession, bytes: Buffe
     message.kind !== 'request' ||
     id === undefined ||
     id.length > MAX_ID ||
-    server === undefined ||
+    server?.cluster === undefined ||
     serverSession === undefined ||
     !directServers(table, session.claims.features).has(server.name)
   ) {
     return { to: 'broker', method, id: short(id), row }
   }
   const body = row.own === name ? undefined : rename(bytes, at, row.own)
-  return { to: 'server', method, id, row, server, session: serverSession, body }
+  return { to: 'server', method, id, row, server, cluster: server.cluster, session: serverSession, body }
 }
 
 const short = (id: string | undefined): string | undefined => (id !== undefined && id.length <= MAX_ID ? id : undefined)

@@ -32,10 +32,9 @@ export const bodyMutation = (decision: Decision, names: readonly string[], circu
   if (decision.to === 'broker') {
     return { set: [[headers.CLUSTER, brokerCluster], ...set], remove: [], body: undefined }
   }
-  const { server, session, body } = decision
+  const { server, cluster, session, body } = decision
   const remove = names.filter((name) => !headers.REQUEST_ALLOWED.has(name) && !name.startsWith(':') && name !== NEEDED)
-  // Without a cluster it would not have been decided so; an empty name leads nowhere.
-  set.push([headers.CLUSTER, server.cluster ?? ''], [':path', server.path])
+  set.push([headers.CLUSTER, cluster], [':path', server.path])
   set.push([headers.PROTOCOL_VERSION, session.protocolVersion])
   if (session.id === undefined) remove.push(headers.SESSION_ID)
   else set.push([headers.SESSION_ID, session.id])

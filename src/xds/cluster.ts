@@ -71,10 +71,15 @@ const discovery = (host: string): Message =>
   isIP(host) !== 0
     ? { type: 'STATIC' }
     : {
-        type: 'LOGICAL_DNS',
-        dns_lookup_family: host === 'localhost' ? 'ALL' : 'V4_PREFERRED',
-        respect_dns_ttl: true,
-        dns_failure_refresh_rate: { base_interval: '1s', max_interval: '10s' },
+        cluster_type: {
+          name: 'envoy.clusters.dns',
+          typed_config: any('envoy.extensions.clusters.dns.v3.DnsCluster', {
+            dns_failure_refresh_rate: { base_interval: '1s', max_interval: '10s' },
+            respect_dns_ttl: true,
+            dns_lookup_family: host === 'localhost' ? 'ALL' : 'V4_PREFERRED',
+            all_addresses_in_single_endpoint: true,
+          }),
+        },
         wait_for_warm_on_init: false,
       }
 

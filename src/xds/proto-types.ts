@@ -13,6 +13,7 @@ const roots = [
   'envoy/extensions/access_loggers/grpc/v3/als.proto',
   'envoy/extensions/access_loggers/stream/v3/stream.proto',
   'envoy/extensions/clusters/composite/v3/cluster.proto',
+  'envoy/extensions/clusters/dns/v3/dns_cluster.proto',
   'envoy/extensions/filters/http/credential_injector/v3/credential_injector.proto',
   'envoy/extensions/filters/http/ext_proc/v3/ext_proc.proto',
   'envoy/extensions/filters/http/header_mutation/v3/header_mutation.proto',

@@ -44,12 +44,20 @@ process.once('exit', () => {
 })
 
 /** A new directory with a short path, for one test's sockets. */
-export const temporaryRun = async (): Promise<{ readonly directory: string; readonly run: RunPaths } & AsyncDisposable> => {
+export const temporaryRun = async (): Promise<
+  { readonly directory: string; readonly run: RunPaths } & AsyncDisposable
+> => {
   const directory = await mkdtemp(join(tmpdir(), 'mcpgw-'))
   const path = (name: string) => join(directory, name)
   return {
     directory,
-    run: { ads: path('ads'), extProc: path('ext-proc'), broker: path('broker'), inner: path('inner'), admin: path('admin') },
+    run: {
+      ads: path('ads'),
+      extProc: path('ext-proc'),
+      broker: path('broker'),
+      inner: path('inner'),
+      admin: path('admin'),
+    },
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
   }
 }
