@@ -172,7 +172,10 @@ const start = async (
         ? httpUpstream({ server, client: inner, nextId: () => `"${salt}-${++nextId}"` }, sessions, version, events)
         : stdioUpstream(
             server,
-            (entry, onMessage) => spawnStdio({ ...entry, inherited: process.env, log, onMessage }),
+            (entry, onMessage, again) => {
+              if (again) metrics.stdioRestart(entry.name)
+              return spawnStdio({ ...entry, inherited: process.env, log, onMessage })
+            },
             version,
             events,
           ),

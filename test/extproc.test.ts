@@ -355,10 +355,15 @@ const rules: Rules = {
   sessions: lookup,
   edge,
   brokerCluster: 'mcp.broker',
-  decisionId: 'd1',
   nameOf: () => 's1',
 }
-const onHead = (head: RequestHead, endOfStream = false): Event => ({ of: 'request_headers', head, names, endOfStream })
+const onHead = (head: RequestHead, endOfStream = false): Event => ({
+  of: 'request_headers',
+  head,
+  names,
+  endOfStream,
+  requestId: 'd1',
+})
 const onBody = (body: string): Event => ({ of: 'request_body', body: Buffer.from(body) })
 /** All effects of some events, in words. */
 const effects = (...events: readonly Event[]): string[] => {
@@ -460,6 +465,7 @@ void t.test('the wire is that of the protos', async (t) => {
     { key: 'mcp-session-id', raw_value: Buffer.from('s') },
     { key: 'accept', raw_value: Buffer.from('a') },
     { key: 'accept', raw_value: Buffer.from('b') },
+    { key: 'x-request-id', raw_value: Buffer.from('r1') },
     { key: 'x-other', raw_value: Buffer.from([0xff]) },
   ]
   const requests: readonly (readonly [string, object, unknown])[] = [
@@ -472,8 +478,9 @@ void t.test('the wire is that of the protos', async (t) => {
       },
       {
         of: 'request_headers',
-        names: [':method', ':path', ':authority', 'mcp-session-id', 'accept', 'accept', 'x-other'],
+        names: [':method', ':path', ':authority', 'mcp-session-id', 'accept', 'accept', 'x-request-id', 'x-other'],
         endOfStream: true,
+        requestId: 'r1',
         head: {
           method: 'POST',
           path: '/mcp',

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { existsSync } from 'node:fs'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
+import assert from 'node:assert/strict'
 import t from 'tap'
 import { parse } from 'yaml'
 import { type HttpServer, type Registry, Secret, type Server } from '../src/registry/model.ts'
@@ -34,14 +35,15 @@ const build = (registry: Registry): Resources => resources(registry, run, SYSTEM
 
 void t.test('our slice has the names, numbers, types and labels of the API as grpc-js-xds publishes it', async (t) => {
   const deps = join(dirname(createRequire(import.meta.url).resolve('@grpc/grpc-js-xds/package.json')), 'deps')
-  const folders = ['envoy-api', 'xds', 'protoc-gen-validate', 'googleapis'].map((name) => join(deps, name))
+  const own = dirname(createRequire(import.meta.url).resolve('protobufjs/package.json'))
+  const folders = [own, ...['envoy-api', 'xds', 'protoc-gen-validate', 'googleapis'].map((name) => join(deps, name))]
   const theirs = new protobuf.Root()
   theirs.resolvePath = (_origin, target) => {
     const found = folders.map((folder) => join(folder, target)).find((path) => existsSync(path))
     return found ?? target
   }
   const files = new Set(messageTypes().map(({ filename }) => filename?.replace(/^.*\/protos\//, '') ?? ''))
-  const common = [...files].filter((file) => folders.some((folder) => existsSync(join(folder, file))))
+  const common = [...files].filter((file) => file !== '' && folders.some((folder) => existsSync(join(folder, file))))
   theirs.loadSync(common, { keepCase: true })
   theirs.resolveAll()
   const labelled = (field: protobuf.Field): string => {
@@ -70,8 +72,14 @@ void t.test('our slice has the names, numbers, types and labels of the API as gr
       }
       compared += 1
       t.equal(labelled(field), labelled(other), `${name}.${field.name}`)
-      const rules: unknown = other.options?.['(validate.rules).string.min_len']
-      t.equal(field.options?.['(validate.rules).string.min_len'], rules, `${name}.${field.name}: the same rule`)
+      // protobufjs loses the empty limits that durations are written with, and a list of values cannot be written for it.
+      const comparable = (one: protobuf.Field) =>
+        JSON.stringify(one.parsedOptions ?? []).match(/"(string|message|enum|uint32|double)":.*/)?.[0]
+      t.equal(
+        comparable(field),
+        comparable(other)?.replace(/,\{"deprecated.*/, ''),
+        `${name}.${field.name}: the same rule`,
+      )
       if (field.resolvedType instanceof protobuf.Enum && other.resolvedType instanceof protobuf.Enum)
         for (const [value, number] of Object.entries(field.resolvedType.values))
           t.equal(other.resolvedType.values[value], number, `${field.resolvedType.fullName} ${value}`)
@@ -79,11 +87,11 @@ void t.test('our slice has the names, numbers, types and labels of the API as gr
   }
   t.ok(compared > 300, `${compared} fields compared`)
   // Newer than that package; test/xds-envoy.test.ts compares these, and all others, with the Envoy that runs.
-  t.matchOnly(unknown.sort(), NEWER, 'what could not be compared')
+  t.same(unknown.sort(), NEWER, 'what could not be compared')
 })
 
 /** Messages and fields that grpc-js-xds does not have yet. */
-const NEWER = []
+const NEWER: readonly string[] = []
 
 const refusal = (type: string, message: Message): string => {
   try {
@@ -319,7 +327,7 @@ void t.test('what is rendered is what was packed', async (t) => {
     () => snapshot({ ...build(value), [LISTENER]: [{ message: { name: 'a' } }, { message: { name: 'a' } }] }),
     /two .* named a/,
   )
-  t.same(dangling({ ...build(value), [SECRET]: [] }).length, 4, 'a missing secret is noticed')
+  t.same(dangling({ ...build(value), [SECRET]: [] }).length, 3, 'a missing secret is noticed')
   t.same(dangling({ ...build(value), [ROUTES]: [] }), ['mcp_edge → envoy.config.route.v3.RouteConfiguration mcp_edge'])
   t.match(dangling({ ...build(value), [EXTENSION]: [] }), [/mcp_ext_proc/])
 })
@@ -479,7 +487,7 @@ void t.test('ADS by property: with an Envoy that takes everything', async (t) =>
         for (const one of acts) one(session)
         session.settle()
         for (const [type, entries] of session.snapshot?.types ?? [])
-          t.same(
+          assert.deepEqual(
             [...envoy.applied(type)].sort(),
             [...entries]
               .filter(([name]) => envoy.wants(type, name))
@@ -491,6 +499,7 @@ void t.test('ADS by property: with an Envoy that takes everything', async (t) =>
     ),
     { numRuns: 1000 },
   )
+  t.pass('1,000 histories')
 })
 
 void t.test('ADS by property: with an Envoy that refuses some versions', async (t) => {
@@ -529,16 +538,17 @@ void t.test('ADS by property: with an Envoy that refuses some versions', async (
         for (const [name, { version }] of entries) {
           if (!envoy.wants(type, name)) continue
           if (refuses(type, name, version) === undefined)
-            t.equal(has.get(name), version, `${type} ${name}: the good ones arrive`)
-          else t.not(has.get(name), version, 'a refused one is never in force')
+            assert.equal(has.get(name), version, `${type} ${name}: the good ones arrive`)
+          else assert.notEqual(has.get(name), version, 'a refused one is never in force')
         }
         // Clusters stay while routes that were refused may still lead to them, and secrets while clusters do.
         const kept = type === CLUSTER ? routesRefused || extensionRefused : type === SECRET && anyRefused
-        if (!kept) for (const name of has.keys()) t.ok(entries.has(name), `${type} ${name}: what is gone is gone`)
+        if (!kept) for (const name of has.keys()) assert.ok(entries.has(name), `${type} ${name}: what is gone is gone`)
       }
     }),
     { numRuns: 1000 },
   )
+  t.pass('1,000 histories')
 })
 
 void t.test('ADS case by case', async (t) => {

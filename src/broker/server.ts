@@ -46,7 +46,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
 
   const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     requests++
-    const decision = one(req, 'x-request-id') ?? ''
+    const decision = one(req, header.REQUEST_ID) ?? ''
     const reply = new Reply(res, decision, Date.now(), options.onRefusal)
     const path = one(req, header.REPLAY_SERVER) === undefined ? req.url : '/mcp'
     const head = {

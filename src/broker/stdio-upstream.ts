@@ -11,8 +11,8 @@ import { parseServerMessage, type ServerMessage } from './server-message.ts'
 import type { StdioProcess } from './stdio-process.ts'
 import type { Outcome, Upstream, UpstreamCall, UpstreamEvents } from './upstream.ts'
 
-/** Starts the process of an entry; rejects with the reason when it cannot be. */
-export type StartChild = (server: StdioServer, heard: (line: Buffer) => void) => Promise<StdioProcess>
+/** Starts the process of an entry, for the first time or again; rejects with the reason when it cannot be. */
+export type StartChild = (server: StdioServer, heard: (line: Buffer) => void, again: boolean) => Promise<StdioProcess>
 
 /** A cold `npx` fetches and unpacks before it says a word. */
 const FIRST_ANSWER_MS = 120_000
@@ -42,6 +42,7 @@ export const stdioUpstream = (
   let server = initial
   let current: Process | undefined
   let count = 0
+  let starts = 0
   /** Processes on their way out; closing waits for them. */
   const closing = new Set<Promise<void>>()
   const levels = new Map<ClientState, number>()
@@ -100,9 +101,13 @@ export const stdioUpstream = (
     })
     const pending = new Map<string, Pending>()
     let process: Process | undefined
-    const child = await start(server, (line) => {
-      if (process !== undefined) hear(process, line, changed)
-    })
+    const child = await start(
+      server,
+      (line) => {
+        if (process !== undefined) hear(process, line, changed)
+      },
+      starts++ > 0,
+    )
     const started: Process = { child, pending }
     process = started
     void child.ended.then((ending) => {

@@ -1,6 +1,6 @@
 /** Envoy's processing messages from and to protobuf bytes, field by field: nothing is built that nobody reads. */
 import protobuf from 'protobufjs/minimal.js'
-import { PROTOCOL_VERSION, SESSION_ID } from '../mcp/headers.ts'
+import { PROTOCOL_VERSION, REQUEST_ID, SESSION_ID } from '../mcp/headers.ts'
 import type { Fields, Metadata, Mutation, ProcessingRequest, ProcessingResponse } from './processing.ts'
 
 // Field numbers are those of protos/envoy/service/ext_proc/v3/external_processor.proto and
@@ -54,6 +54,7 @@ const PLACES: ReadonlyMap<string, number> = new Map(
     'content-length',
     SESSION_ID,
     PROTOCOL_VERSION,
+    REQUEST_ID,
   ].map((name, index) => [name, index]),
 )
 
@@ -67,12 +68,24 @@ const requestHeaders = (reader: Reader, end: number): ProcessingRequest => {
     else if (tag === varint(3)) endOfStream = reader.bool()
     else reader.skipType(tag & 7)
   }
-  const [method, path, host, origin, contentType, contentEncoding, accept, contentLength, sessionId, protocolVersion] =
-    values
+  const [
+    method,
+    path,
+    host,
+    origin,
+    contentType,
+    contentEncoding,
+    accept,
+    contentLength,
+    sessionId,
+    protocolVersion,
+    requestId,
+  ] = values
   return {
     of: 'request_headers',
     names,
     endOfStream,
+    requestId: requestId ?? '',
     head: {
       method,
       path,

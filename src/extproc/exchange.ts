@@ -12,7 +12,6 @@ export interface Rules {
   readonly sessions: SessionLookup
   readonly edge: Edge
   readonly brokerCluster: string
-  readonly decisionId: string
   readonly nameOf: (session: ClientSession) => string
 }
 
@@ -58,7 +57,8 @@ export const step = (state: State, event: Event, rules: Rules): Step => {
 }
 
 const onHead = (event: ProcessingRequest & { of: 'request_headers' }, rules: Rules): Step => {
-  const { sessions, edge, brokerCluster, decisionId } = rules
+  const { sessions, edge, brokerCluster } = rules
+  const decisionId = event.requestId
   const table = rules.table()
   const decision = event.endOfStream ? undefined : decideHead(event.head, edge, sessions, table)
   if (decision?.to === 'body') {

@@ -7,6 +7,8 @@ export type ProcessingRequest =
       readonly of: 'request_headers'
       readonly head: RequestHead
       readonly names: readonly string[]
+      /** Envoy's id of the request; the decision's too. */
+      readonly requestId: string
       /** The request has no body. */
       readonly endOfStream: boolean
     }

@@ -1,5 +1,5 @@
 /** Serves Envoy's external processing API on a Unix socket. */
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import grpc from '@grpc/grpc-js'
 import type { RoutingTable } from '../catalog/routing-table.ts'
 import type { Edge } from '../mcp/request-head.ts'
@@ -35,8 +35,7 @@ export const serveExtProc = async (options: ExtProcOptions): Promise<ExtProcServ
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
   })
-  const newId = decisionIds()
-  server.addService(service, { process: (call: Call) => converse(call, options, newId()) })
+  server.addService(service, { process: (call: Call) => converse(call, options) })
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(`unix:${options.socketPath}`, grpc.ServerCredentials.createInsecure(), (error) =>
       error === null ? resolve() : reject(error),
@@ -62,13 +61,6 @@ const service = {
   },
 } satisfies grpc.ServiceDefinition
 
-/** Short, unique among processes by chance and within one by count. */
-const decisionIds = (): (() => string) => {
-  const prefix = randomBytes(6).toString('base64url')
-  let count = 0
-  return () => `${prefix}-${(++count).toString(36)}`
-}
-
 const names = new WeakMap<ClientSession, string>()
 const nameOf = (session: ClientSession): string => {
   let name = names.get(session)
@@ -79,9 +71,9 @@ const nameOf = (session: ClientSession): string => {
   return name
 }
 
-const converse = (call: Call, options: ExtProcOptions, decisionId: string): void => {
+const converse = (call: Call, options: ExtProcOptions): void => {
   const { table, sessions, edge, brokerCluster } = options
-  const rules: Rules = { table, sessions, edge, brokerCluster, decisionId, nameOf }
+  const rules: Rules = { table, sessions, edge, brokerCluster, nameOf }
   let state: State = start
   const on = (event: Parameters<typeof step>[1]): void => {
     try {

@@ -5,6 +5,9 @@ export const SESSION_ID = 'mcp-session-id'
 export const PROTOCOL_VERSION = 'mcp-protocol-version'
 export const LAST_EVENT_ID = 'last-event-id'
 
+/** Envoy's own, never a client's: also the id of the decision in errors, logs and metadata. */
+export const REQUEST_ID = 'x-request-id'
+
 /** Whatever starts so is ours: removed from every client's request before the first filter and from every response. */
 export const PRIVATE_PREFIX = 'x-mcp-'
 
@@ -41,7 +44,7 @@ export const REQUEST_ALLOWED: ReadonlySet<string> = new Set([
   PROTOCOL_VERSION,
   'traceparent',
   'tracestate',
-  'x-request-id',
+  REQUEST_ID,
 ])
 
 /** The headers of a server's response that a client may see on the direct path. Everything else is removed. */

@@ -7,16 +7,19 @@ export interface Verdicts {
   readonly refusals: ReadonlyMap<string, ReadonlyMap<string, string>>
   /** `type name` → accepted entries, the latest first. */
   readonly accepted: ReadonlyMap<string, readonly Entry[]>
-  /** `envoy type` → names in a refused response that were not accepted since: the versions an Envoy reports lie about these. */
-  readonly doubts: ReadonlyMap<string, ReadonlySet<string>>
+  /** `envoy type` → names not accepted since a refused or lost response: what an Envoy reports about these is not true. */
+  readonly doubts: ReadonlyMap<string, ReadonlyMap<string, Doubt>>
 }
+
+/** `refused`: some of these names are bad. `unanswered`: the stream ended before the answer came. */
+export type Doubt = 'refused' | 'unanswered'
 
 export const noVerdicts: Verdicts = { refusals: new Map(), accepted: new Map(), doubts: new Map() }
 
 /** What a stream reports. */
 export type Lesson =
   | { readonly kind: 'accepted'; readonly type: string; readonly names: ReadonlyMap<string, Entry | undefined> }
-  | { readonly kind: 'doubted'; readonly type: string; readonly names: ReadonlySet<string> }
+  | { readonly kind: 'doubted'; readonly type: string; readonly names: ReadonlySet<string>; readonly why: Doubt }
   | {
       readonly kind: 'refused'
       readonly type: string
@@ -28,7 +31,7 @@ export type Lesson =
 
 const KEPT_REFUSALS = 1000
 
-const withDoubts = (verdicts: Verdicts, key: string, names: ReadonlySet<string>): Verdicts['doubts'] => {
+const withDoubts = (verdicts: Verdicts, key: string, names: ReadonlyMap<string, Doubt>): Verdicts['doubts'] => {
   const doubts = new Map(verdicts.doubts)
   if (names.size === 0) doubts.delete(key)
   else doubts.set(key, names)
@@ -38,7 +41,7 @@ const withDoubts = (verdicts: Verdicts, key: string, names: ReadonlySet<string>)
 /** The verdicts after one more answer. */
 export const learn = (verdicts: Verdicts, envoy: string, lesson: Lesson): Verdicts => {
   const doubtKey = `${envoy} ${lesson.type}`
-  const doubted = verdicts.doubts.get(doubtKey) ?? new Set<string>()
+  const doubted: ReadonlyMap<string, Doubt> = verdicts.doubts.get(doubtKey) ?? new Map<string, Doubt>()
   switch (lesson.kind) {
     case 'accepted': {
       const accepted = new Map(verdicts.accepted)
@@ -49,14 +52,19 @@ export const learn = (verdicts: Verdicts, envoy: string, lesson: Lesson): Verdic
         // Two: the latest may turn out to be refused by another Envoy.
         accepted.set(key, [entry, ...earlier].slice(0, 2))
       }
-      const left = new Set([...doubted].filter((name) => !lesson.names.has(name)))
+      const left = new Map([...doubted].filter(([name]) => !lesson.names.has(name)))
       const doubts = left.size === doubted.size ? verdicts.doubts : withDoubts(verdicts, doubtKey, left)
       return { ...verdicts, accepted, doubts }
     }
-    case 'doubted':
-      return { ...verdicts, doubts: withDoubts(verdicts, doubtKey, new Set([...doubted, ...lesson.names])) }
+    case 'doubted': {
+      const { names, why } = lesson
+      const more = [...names]
+        .filter((name) => why === 'refused' || !doubted.has(name))
+        .map((name) => [name, why] as const)
+      return { ...verdicts, doubts: withDoubts(verdicts, doubtKey, new Map([...doubted, ...more])) }
+    }
     case 'refused': {
-      const doubts = withDoubts(verdicts, doubtKey, new Set([...doubted, lesson.name]))
+      const doubts = withDoubts(verdicts, doubtKey, new Map(doubted).set(lesson.name, 'refused'))
       if (lesson.entry === undefined) return { ...verdicts, doubts }
       const key = `${lesson.type} ${lesson.name} ${lesson.entry.version}`
       const refusals = new Map(verdicts.refusals)

@@ -1,5 +1,5 @@
 /** The Lua filter of the direct path: an allow-list for answers, and what the broker must know when it is asked instead. */
-import { REPLAY_BODY, REPLAY_SERVER, REPLAY_STATUS, REPLAY_TYPE, RESPONSE_ALLOWED } from '../mcp/headers.ts'
+import { REPLAY_BODY, REPLAY_SERVER, REPLAY_STATUS, REPLAY_TYPE, REQUEST_ID, RESPONSE_ALLOWED } from '../mcp/headers.ts'
 import type { HttpServer } from '../registry/model.ts'
 
 /** Answers that never reach the client: the router asks the broker, which knows whether the session is gone. */
@@ -40,7 +40,7 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local id = headers:get("x-request-id") or ""
+  local id = headers:get(${JSON.stringify(REQUEST_ID)}) or ""
   local attempt = headers:get("x-envoy-attempt-count")
   headers:remove("x-envoy-attempt-count")
   if attempt == nil or attempt == "1" then

@@ -5,7 +5,7 @@ import { type AccessLogCall, type AdsCall, type Incoming, listen } from './grpc-
 import { learn, noVerdicts, pruned, type Verdicts } from './quarantine.ts'
 import type { Snapshot } from './snapshot.ts'
 import { type EnvoyStatus, envoyStatus, hasApplied, type Nack } from './status.ts'
-import { type Effect, type Event, newStream, type Stream, step } from './subscription.ts'
+import { type Effect, type Event, newStream, type Stream, step, unanswered } from './subscription.ts'
 import { messageName } from './type-url.ts'
 
 /** How far the newest snapshot has come. */
@@ -117,6 +117,8 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
     if (newest !== undefined) send({ kind: 'publish', snapshot: newest.snapshot, verdicts })
     const gone = () => {
       if (!connections.delete(connection)) return
+      const { stream } = connection
+      for (const lesson of unanswered(stream)) verdicts = learn(verdicts, stream.envoy, lesson)
       log.info('Envoy disconnected', { node: connection.node.id })
       progress.tell(applied())
     }

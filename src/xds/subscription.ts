@@ -1,6 +1,6 @@
 /** One Envoy's ADS stream (incremental, all types) as a pure function: (state, event) → [state, effects]. */
 import { flush, without } from './delivery.ts'
-import { type Lesson, learn, noVerdicts, type Verdicts } from './quarantine.ts'
+import { type Doubt, type Lesson, learn, noVerdicts, type Verdicts } from './quarantine.ts'
 import type { Entry, Snapshot } from './snapshot.ts'
 
 /** A DeltaDiscoveryRequest, read. */
@@ -61,18 +61,24 @@ export interface Stream {
   readonly responses: number
 }
 
+/** No hash looks like it. */
+const UNKNOWN = 'unknown'
+
 export const newStream: Stream = { envoy: '', verdicts: noVerdicts, types: new Map(), responses: 0 }
 
-const newSubscription = (request: DeltaRequest, doubt: ReadonlySet<string>): Subscription => {
+const newSubscription = (request: DeltaRequest, doubts: ReadonlyMap<string, Doubt>): Subscription => {
   const names = request.subscribe.filter((name) => name !== '*')
   // Only clusters and listeners are asked for without names (the specification's legacy wildcard).
   const wildcard = request.subscribe.length === 0 || request.subscribe.includes('*')
-  const claimed = [...request.initialVersions].filter(([name]) => wildcard || names.includes(name))
+  const wanted = ([name]: readonly [string, unknown]) => wildcard || names.includes(name)
+  const known = [...doubts].filter(wanted)
+  // What a lost response did is unknown: its names count as held, at no version that could be right.
+  const lost = known.filter(([, why]) => why === 'unanswered').map(([name]) => [name, UNKNOWN] as const)
   return {
     wildcard,
     names: new Set(names),
-    held: new Map(claimed),
-    doubt: new Set([...doubt].filter((name) => wildcard || names.includes(name))),
+    held: new Map([...[...request.initialVersions].filter(wanted), ...lost]),
+    doubt: new Set(known.filter(([, why]) => why === 'refused').map(([name]) => name)),
     owed: new Set(names.filter((name) => !request.initialVersions.has(name))),
     stuck: new Set(),
     ungreeted: request.initialVersions.size === 0,
@@ -123,7 +129,7 @@ const refused = (
   const names = new Set(sent.map(([name]) => name))
   const doubtful = { ...rest, nacks: rest.nacks + 1, doubt: new Set([...rest.doubt, ...names]) }
   const [only] = sent
-  if (only === undefined || sent.length > 1) return [doubtful, [{ kind: 'doubted', type, names }]]
+  if (only === undefined || sent.length > 1) return [doubtful, [{ kind: 'doubted', type, names, why: 'refused' }]]
   const [name, entry] = only
   return entry === undefined
     ? [{ ...doubtful, stuck: new Set([...rest.stuck, name]) }, [{ kind: 'refused', type, name, message }]]
@@ -138,7 +144,7 @@ const answered = (stream: Stream, request: DeltaRequest): readonly [Stream, read
     types: new Map(stream.types).set(type, subscription),
   })
   if (known === undefined) {
-    const first = newSubscription(request, stream.verdicts.doubts.get(`${stream.envoy} ${type}`) ?? new Set())
+    const first = newSubscription(request, stream.verdicts.doubts.get(`${stream.envoy} ${type}`) ?? new Map())
     const entries = stream.snapshot?.types.get(type) ?? new Map<string, Entry>()
     const current = [...entries].filter(
       ([name, { version }]) => first.held.get(name) === version && !first.doubt.has(name),
@@ -172,3 +178,11 @@ export const step = (stream: Stream, event: Event): readonly [Stream, readonly E
       return event satisfies never
   }
 }
+
+/** What the end of a stream leaves open, for the next stream of the same Envoy. */
+export const unanswered = ({ types }: Stream): readonly Lesson[] =>
+  [...types].flatMap(([type, { inFlight }]) =>
+    inFlight === undefined
+      ? []
+      : [{ kind: 'doubted' as const, type, names: new Set(inFlight.sent.keys()), why: 'unanswered' as const }],
+  )

@@ -66,7 +66,7 @@ export const adsClient = (options: ClientOptions): AdsClient => {
     receive({ type, nonce, resources, removed }) {
       const { applied, reported } = held(type)
       const faults = [...resources].flatMap(([name, { version }]) => {
-        const badness = options.bad(type, name, version)
+        const badness = wildcard(type) || held(type).names.has(name) ? options.bad(type, name, version) : undefined
         return badness === undefined ? [] : [{ name, badness }]
       })
       const nothing = faults.some(({ badness }) => badness === 'field')
@@ -76,6 +76,7 @@ export const adsClient = (options: ClientOptions): AdsClient => {
       }
       for (const [name, { version }] of resources) {
         if (nothing || faults.some((fault) => fault.name === name)) continue
+        if (!wildcard(type) && !held(type).names.has(name)) continue // dropped meanwhile
         applied.set(name, version)
         if (faults.length === 0) reported.set(name, version)
       }

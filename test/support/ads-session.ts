@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict'
 import { learn, noVerdicts, pruned, type Verdicts } from '../../src/xds/quarantine.ts'
 import type { Entry, Snapshot } from '../../src/xds/snapshot.ts'
-import { type DeltaRequest, type Event, newStream, type Send, type Stream, step } from '../../src/xds/subscription.ts'
+import {
+  type DeltaRequest,
+  type Event,
+  newStream,
+  type Send,
+  type Stream,
+  step,
+  unanswered,
+} from '../../src/xds/subscription.ts'
 import { CLUSTER, ROUTES } from '../../src/xds/type-url.ts'
 import type { AdsClient } from './ads-client.ts'
 
@@ -35,7 +43,7 @@ export class AdsSession {
   #lastNonce = ''
   /** Once anything was refused, resending is allowed. */
   #refusals = 0
-  /** A name subscribed again may be sent again. */
+  /** A name subscribed again, or last seen in a response nobody answered, may be sent again. */
   readonly #askedAgain = new Set<string>()
 
   constructor(client: AdsClient) {
@@ -43,6 +51,10 @@ export class AdsSession {
   }
 
   connect() {
+    for (const lesson of unanswered(this.stream)) {
+      this.verdicts = learn(this.verdicts, this.stream.envoy, lesson)
+      if (lesson.kind === 'doubted') for (const name of lesson.names) this.#askedAgain.add(`${lesson.type} ${name}`)
+    }
     this.stream = newStream
     this.responses.length = 0
     this.requests.length = 0
@@ -65,7 +77,6 @@ export class AdsSession {
   }
 
   subscribe(type: string, name: string) {
-    this.#askedAgain.add(`${type} ${name}`)
     this.requests.push(this.#client.subscribe(type, name))
   }
 
@@ -89,8 +100,9 @@ export class AdsSession {
       this.#lastNonce = request.nonce
       if (request.error !== undefined && answered?.resources.size === 1)
         for (const [name, { version }] of answered.resources) this.#condemned.add(`${request.type} ${name} ${version}`)
-      if (request.error !== undefined) this.#refusals += 1
     }
+    if (this.stream.types.has(request.type))
+      for (const name of [...request.subscribe, ...request.unsubscribe]) this.#askedAgain.add(`${request.type} ${name}`)
     this.#take({ kind: 'request', request })
     return true
   }
@@ -100,7 +112,9 @@ export class AdsSession {
     const response = this.responses.shift()
     if (response === undefined) return false
     if (response.type === CLUSTER) this.#checkRemoval(response)
-    this.requests.push(this.#client.receive(response))
+    const answer = this.#client.receive(response)
+    if (answer.error !== undefined) this.#refusals += 1
+    this.requests.push(answer)
     if (response.type === ROUTES) this.#checkRoutes()
     return true
   }
