@@ -25,6 +25,8 @@ export interface Gateway extends AsyncDisposable {
   /** Saves a registry as editors do; waits for nothing. */
   save(servers: Readonly<Record<string, unknown>>): Promise<void>
   status(): Promise<GatewayStatus>
+  /** In Prometheus' text format. */
+  metrics(): Promise<string>
   /** Resolves when every server has answered or was given up. */
   settled(): Promise<void>
 }
@@ -52,7 +54,7 @@ export const startGateway = async ({ cores, main, envoy, servers }: GatewayOptio
   const child = startPinned(
     cores.measured,
     process.execPath,
-    [main, ...args, '--envoy', envoy, '--concurrency', '1', '--no-access-log'],
+    [main, ...args, '--envoy', envoy, '--concurrency', '1', '--no-access-log', '--log-level', 'error'],
     ['ignore', 'ignore', 'inherit'],
   )
   const deadline = startMs + PATIENCE_MS
@@ -70,10 +72,8 @@ export const startGateway = async ({ cores, main, envoy, servers }: GatewayOptio
   }
   await patiently('ready', ready)
   const readyMs = performance.now() - startMs
-  const status = async (): Promise<GatewayStatus> => {
-    const answer = await request(`http://127.0.0.1:${admin}/status`)
-    return JSON.parse(await answer.body.text())
-  }
+  const page = async (path: string): Promise<string> => (await request(`http://127.0.0.1:${admin}${path}`)).body.text()
+  const status = async (): Promise<GatewayStatus> => JSON.parse(await page('/status'))
   return {
     port,
     path: '/mcp',
@@ -84,6 +84,7 @@ export const startGateway = async ({ cores, main, envoy, servers }: GatewayOptio
       await rename(`${file}.new`, file)
     },
     status,
+    metrics: () => page('/metrics'),
     settled: () =>
       patiently('settled', async () => !(await status()).servers.some(({ state }) => state === 'starting')),
     async [Symbol.asyncDispose]() {

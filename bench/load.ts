@@ -68,7 +68,7 @@ class Connection {
   readonly #request: Buffer
   readonly #idAt: number
   #id = ''
-  #head = Buffer.alloc(0)
+  #head: Buffer = Buffer.alloc(0)
   #missing = -1
   #status = ''
   #length = 0
@@ -194,7 +194,10 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
 }
 
 process.on('message', (order: LoadOrder) => {
-  void run(order).then((result) => process.send?.({ result }), (error: unknown) => process.send?.({ error: String(error) }))
+  void run(order).then(
+    (result) => process.send?.({ result }),
+    (error: unknown) => process.send?.({ error: String(error) }),
+  )
 })
 process.once('disconnect', () => process.exit(0))
 process.send?.('ready')

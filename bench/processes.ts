@@ -10,9 +10,11 @@ export interface Cores {
   readonly others: string | undefined
 }
 
+const TASKSET = 'taskset'
+
 const hasTaskset = (): boolean => {
   try {
-    execFileSync('taskset', ['--version'], { stdio: 'ignore' })
+    execFileSync(TASKSET, ['--version'], { stdio: 'ignore' })
     return true
   } catch {
     return false
@@ -28,7 +30,7 @@ export const chooseCores = (): Cores => {
 
 /** Keeps this process off the core of what is measured. */
 export const pinThis = ({ others }: Cores): void => {
-  if (others !== undefined) execFileSync('taskset', ['-acp', others, String(process.pid)], { stdio: 'ignore' })
+  if (others !== undefined) execFileSync(TASKSET, ['-acp', others, String(process.pid)], { stdio: 'ignore' })
 }
 
 /** The command's own process: `taskset` becomes what it starts. */
@@ -42,7 +44,7 @@ export const startPinned = (
   const child =
     core === undefined
       ? spawn(command, args, { stdio, env })
-      : spawn('taskset', ['-c', core, command, ...args], { stdio, env })
+      : spawn(TASKSET, ['-c', core, command, ...args], { stdio, env })
   running.add(child)
   child.once('exit', () => running.delete(child))
   return child

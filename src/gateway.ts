@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { serveAdmin } from './admin/server.ts'
 import type { Refusal, Status } from './admin/status.ts'
 import { type Broker, broker as makeBroker } from './broker/broker.ts'
@@ -81,6 +82,10 @@ export interface RunningGateway {
 const NODE = 'mcp-gateway'
 /** A new registry reaches the broker when every Envoy has it, but does not wait longer than this for one that is slow. */
 const APPLY_MS = 3000
+/** A server that is removed is told so before Envoy forgets where it is, if it listens. */
+const FAREWELL_MS = 250
+/** At a stop, calls under way get this long. */
+const DRAIN_MS = 5000
 const MOST_REFUSALS = 100
 
 /** Rejects with StartProblem or RegistryProblems; whatever was started by then is stopped again. */
@@ -207,7 +212,8 @@ const start = async (
   started.push(() => brokerServer.close())
   const extProc = await serveExtProc({
     socketPath: run.extProc,
-    table: () => table,
+    // A gateway that stops begins nothing: the broker words the refusal.
+    table: () => (stopping ? emptyTable : table),
     sessions,
     edge,
     brokerCluster: BROKER,
@@ -236,6 +242,7 @@ const start = async (
     })
   const metrics = makeMetrics({
     gauged: status,
+    brokered: () => brokerServer.requests,
     known: {
       method: isMethod,
       server: (name) => broker.upstreams.has(name),
@@ -285,13 +292,21 @@ const start = async (
       },
     })
     started.push(() => supervised.close())
-    started.push(async () => brokerServer.endStreams())
   }
+  // An Envoy of ours waits for what is under way itself.
+  started.push(() => brokerServer.drain(envoy === undefined ? DRAIN_MS : 0))
   const applied = await pushed
-  current.appliedMs = applied.ms
-  metrics.applied(applied.ms)
-  broker.apply(current.registry)
-  xds.onConnect(() => {
+  if (applied.of > 0 && applied.envoys === applied.of) {
+    current.appliedMs = applied.ms
+    metrics.applied(applied.ms)
+  }
+  void broker.apply(current.registry)
+  // One that has just connected leads nowhere yet; once it has acknowledged everything, it does.
+  let ready = applied.envoys
+  xds.onApplied(({ envoys }) => {
+    const more = envoys > ready
+    ready = envoys
+    if (!more) return
     for (const upstream of broker.upstreams.values()) if (upstream.status().state === 'down') upstream.refresh()
   })
 
@@ -315,14 +330,21 @@ const start = async (
     const kept = before.servers.filter(({ name }) =>
       loaded.registry.servers.some((server) => server.name === name && server.enabled),
     )
-    if (kept.length < before.servers.length) broker.apply({ ...before, servers: kept })
+    if (kept.length < before.servers.length) {
+      const late = new AbortController()
+      await Promise.race([
+        broker.apply({ ...before, servers: kept }),
+        setTimeout(FAREWELL_MS, undefined, { signal: late.signal }).catch(() => undefined),
+      ])
+      late.abort()
+    }
     current.loaded = loaded
     current.registry = loaded.registry
     current.loadedMs = Date.now()
     current.appliedMs = undefined
     const { envoys, of, ms } = await push(loaded.registry)
-    broker.apply(loaded.registry)
-    if (envoys === of) current.appliedMs = ms
+    void broker.apply(loaded.registry)
+    if (of > 0 && envoys === of) current.appliedMs = ms
     onEvent({ kind: 'applied', version: loaded.version, envoys, of, ms: performance.now() - beganMs, changed })
     metrics.applied(performance.now() - beganMs)
   }

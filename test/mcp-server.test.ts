@@ -6,6 +6,7 @@ import { HttpAnswer, never, says, standardTools } from './support/mcp-script.ts'
 import { serveMcp } from './support/mcp-server.ts'
 import { connect, request, rpc } from './support/raw-client.ts'
 import { rawMember } from './support/raw-json.ts'
+import { differences } from './support/subset.ts'
 
 const names = (count: number) => Array.from({ length: count }, (_, at) => ({ name: `t${at}` }))
 
@@ -19,6 +20,29 @@ await t.test('the text of a member is as it stands there', async (t) => {
   t.equal(rawMember(text, 'x'), undefined)
   t.equal(rawMember('[]', 0), undefined)
   t.equal(rawMember('{}', 'a'), undefined)
+})
+
+const compared: readonly [actual: unknown, expected: unknown, differences: readonly string[]][] = [
+  [{ a: 1, b: 2 }, { a: 1 }, []],
+  [{ a: [1, 2] }, { a: [1, 2] }, []],
+  [{ a: [1, 2] }, { a: [1, '...'] }, []],
+  [{ a: '21 °C' }, { a: '/^\\d+ °C$/' }, []],
+  [{ a: null }, { a: null }, []],
+  [{ a: 1 }, { a: '1' }, ['$.a: expected "1", got 1']],
+  [{}, { a: null }, ['$.a: expected null, got nothing']],
+  [{ a: [1, 2] }, { a: [1] }, ['$.a: expected 1 elements, got 2']],
+  [
+    { a: [1] },
+    { a: [1, { b: 2 }, '...'] },
+    ['$.a: expected 2 elements, got 1', '$.a[1]: expected {"b":2}, got nothing'],
+  ],
+  [{ a: 'x' }, { a: '/y/' }, ['$.a: expected "/y/", got "x"']],
+  [undefined, { a: 1 }, ['$: expected {"a":1}, got nothing']],
+]
+
+await t.test('a comparison says where the two part', async (t) => {
+  for (const [actual, expected, found] of compared)
+    t.same(differences(actual, expected), found, JSON.stringify([actual, expected]))
 })
 
 await t.test('pages, sessions and counts', async (t) => {

@@ -6,7 +6,8 @@ const tools = {
     description: 'The time in a time zone such as Europe/Berlin; UTC when none is given.',
     inputSchema: { type: 'object', properties: { zone: { type: 'string' } } },
     annotations: { readOnlyHint: true },
-    run: ({ zone = 'UTC' }) => new Intl.DateTimeFormat('en-GB', { dateStyle: 'full', timeStyle: 'long', timeZone: zone }).format(),
+    run: ({ zone = 'UTC' }) =>
+      new Intl.DateTimeFormat('en-GB', { dateStyle: 'full', timeStyle: 'long', timeZone: zone }).format(),
   },
   zones: {
     description: 'Every time zone whose name contains a text.',
@@ -31,14 +32,20 @@ const call = ({ name, arguments: args = {} }) => {
 
 const answers = {
   initialize: () => ({
-    result: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'clock', version: '1.0.0' } },
+    result: {
+      protocolVersion: '2025-11-25',
+      capabilities: { tools: {} },
+      serverInfo: { name: 'clock', version: '1.0.0' },
+    },
   }),
   ping: () => ({ result: {} }),
-  'tools/list': () => ({ result: { tools: Object.entries(tools).map(([name, { run: _run, ...tool }]) => ({ name, ...tool })) } }),
+  'tools/list': () => ({
+    result: { tools: Object.entries(tools).map(([name, { run: _run, ...tool }]) => ({ name, ...tool })) },
+  }),
   'tools/call': call,
 }
 
-const server = createServer(async (request, response) => {
+const handle = async (request, response) => {
   if (request.method !== 'POST') return response.writeHead(405, { allow: 'POST' }).end()
   let body = ''
   for await (const chunk of request) body += chunk
@@ -52,6 +59,14 @@ const server = createServer(async (request, response) => {
   const answer = Object.hasOwn(answers, message.method)
     ? answers[message.method](message.params ?? {})
     : { error: { code: -32601, message: 'Method not found' } }
-  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...answer }))
+  response
+    .writeHead(200, { 'content-type': 'application/json' })
+    .end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...answer }))
+}
+
+const server = createServer((request, response) => {
+  handle(request, response).catch(() => response.destroy())
 })
-server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}/mcp`))
+server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () =>
+  console.log(`http://127.0.0.1:${server.address().port}/mcp`),
+)

@@ -1,49 +1,29 @@
 /** Starts the quick start's two HTTP servers on free loopback ports, then the gateway in front of them. */
-import { createServer, connect } from 'node:net'
+import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startGuarded } from '../../dist/process/guarded-child.js'
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
-const freePort = () =>
-  new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
-
-const accepts = (port) =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-    socket.once('connect', () => socket.destroy())
-  })
-
-/** Starts a server that ends when this process does, and waits until it listens. */
+/** Starts a server that ends when this process does; resolves with the address it prints once it listens. */
 const start = async (name, args) => {
-  const port = await freePort()
   const child = await startGuarded({
     command: process.execPath,
     args,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: String(port) },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0' },
     cwd: here('.'),
   })
-  let said = ''
-  child.stdout.resume()
-  child.stderr.on('data', (chunk) => {
-    said = `${said}${chunk}`.slice(-2000)
+  return new Promise((resolve, reject) => {
+    let said = ''
+    const hear = (chunk) => {
+      said = `${said}${chunk}`.slice(-10_000)
+      const [url] = /^http:\S+$/m.exec(said) ?? []
+      if (url !== undefined) resolve(url)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    void child.ended.then(() => reject(new Error(`the server "${name}" ended:\n${said}`)))
   })
-  let over = false
-  child.ended.then(() => {
-    over = true
-  })
-  while (!(await accepts(port))) {
-    if (over) throw new Error(`the server "${name}" ended: ${said}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-  return `http://127.0.0.1:${port}/mcp`
 }
 
 const everything = here('../../node_modules/@modelcontextprotocol/server-everything/dist/index.js')
@@ -54,5 +34,6 @@ const [everythingUrl, clockUrl] = await Promise.all([
 ])
 process.env.EVERYTHING_URL = everythingUrl
 process.env.CLOCK_URL = clockUrl
-process.argv.splice(2, process.argv.length, 'up', here('registry.yaml'), ...process.argv.slice(2))
+const registry = relative(process.cwd(), here('registry.yaml'))
+process.argv.splice(2, process.argv.length, 'up', registry, ...process.argv.slice(2))
 await import('../../dist/main.js')

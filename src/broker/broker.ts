@@ -27,8 +27,11 @@ interface Options {
 
 export interface Broker extends Context {
   readonly sessions: SessionTable
-  /** Takes a new registry: servers that are the same go on, the others are closed or opened. */
-  apply(registry: Registry): void
+  /**
+   * Takes a new registry, at once: servers that are the same go on, the others are closed or opened. Resolves when those
+   * that go have been told, or do not listen.
+   */
+  apply(registry: Registry): Promise<void>
   client(session: ClientSession): ClientState
   /** The states of clients that have one, for keep-alive and counting. */
   clients(): Iterable<ClientState>
@@ -43,6 +46,8 @@ export const broker = (options: Options): Broker => {
   const { sessions } = options
   const clients = new Map<ClientSession, ClientState>()
   const upstreams = new Map<string, Upstream>()
+  /** What a server offered at its old address, until it has answered at the new one. */
+  const inherited = new Map<string, ServerCatalogue>()
   let registry: Registry | undefined
   /** Resolves when the servers of the first registry have answered, failed or used up their time. */
   let begin: (servers: Promise<unknown>) => void = () => undefined
@@ -67,7 +72,7 @@ export const broker = (options: Options): Broker => {
     if (registry === undefined) return
     const answers = new Map<string, ServerCatalogue>()
     for (const { name } of registry.servers) {
-      const known = upstreams.get(name)?.catalogue()
+      const known = upstreams.get(name)?.catalogue() ?? inherited.get(name)
       if (known !== undefined) answers.set(name, known)
     }
     const before = catalogue
@@ -109,16 +114,23 @@ export const broker = (options: Options): Broker => {
     },
   }
 
+  /** Resolves when the server has been told that its sessions are over. */
   const drop = async (upstream: Upstream): Promise<void> => {
     const { name } = upstream.server
+    const told: Promise<void>[] = []
     for (const session of sessions.live()) {
       if (!session.servers.has(name)) continue
       const client = clientOf(session)
-      void upstream.leave(client)
+      told.push(upstream.leave(client))
       sessions.bind(session, name, undefined)
-      for (const [id, question] of client.questions) if (question.server === name) client.questions.delete(id)
+      for (const [id, question] of client.questions) {
+        if (question.server !== name) continue
+        client.questions.delete(id)
+        question.withdraw()
+      }
     }
-    await upstream.close()
+    void upstream.close()
+    await Promise.allSettled(told)
   }
 
   return {
@@ -131,23 +143,38 @@ export const broker = (options: Options): Broker => {
       // A server added later never holds up the lists of the others: its tools are announced when they are known.
       await first
     },
-    apply(next) {
+    async apply(next) {
       const enabled = new Map(next.servers.filter((server) => server.enabled).map((server) => [server.name, server]))
       const gone: Upstream[] = []
       for (const [name, upstream] of upstreams) {
         const server = enabled.get(name)
-        if (server !== undefined && sameConversation(upstream.server, server)) upstream.update(server)
-        else {
+        if (server !== undefined && conversation(upstream.server) === conversation(server)) {
+          const renewed = showing(upstream.server) !== showing(server)
+          upstream.update(server)
+          if (renewed) upstream.refresh()
+        } else {
           upstreams.delete(name)
           gone.push(upstream)
         }
       }
       registry = next
-      for (const server of enabled.values())
-        if (!upstreams.has(server.name)) upstreams.set(server.name, options.makeUpstream(server, events))
-      for (const upstream of gone) void drop(upstream)
+      for (const name of inherited.keys()) if (!enabled.has(name)) inherited.delete(name)
+      for (const upstream of gone) {
+        const offered = upstream.catalogue()
+        if (offered !== undefined && enabled.has(upstream.server.name)) inherited.set(upstream.server.name, offered)
+      }
+      for (const server of enabled.values()) {
+        if (upstreams.has(server.name)) continue
+        const upstream = options.makeUpstream(server, events)
+        upstreams.set(server.name, upstream)
+        void upstream.settled.then(() => {
+          if (upstreams.get(server.name) === upstream && inherited.delete(server.name)) merge()
+        })
+      }
+      const told = gone.map(drop)
       begin(Promise.all([...upstreams.values()].map(({ settled }) => settled)))
       merge()
+      await Promise.all(told)
     },
     knowsTool: (own) => {
       if (ownTools.of !== catalogue)
@@ -183,17 +210,20 @@ const uriOf = (bytes: Buffer): string => {
 }
 
 /**
- * Whether what we talk to is the same under a changed entry, so that sessions, streams and calls go on: names, patterns
- * and time limits may differ, address, command, credential and what it may ask of clients may not.
+ * What makes two entries the same conversation, so that sessions, streams and calls go on: names, patterns, time limits,
+ * credential and certificates may differ, address, command and what it may ask of clients may not.
  */
-const sameConversation = (a: Server, b: Server): boolean => conversation(a) === conversation(b)
-
 const conversation = (server: Server): string => {
   const shared = [server.kind, [...server.client].sort()]
   return server.kind === 'http'
+    ? JSON.stringify([...shared, server.endpoint])
+    : JSON.stringify([...shared, server.command, server.args, [...server.env], server.cwd])
+}
+
+/** What we show a server to be let in, and what it has to show: with another one, a server that was down may be up. */
+const showing = (server: Server): string =>
+  server.kind === 'http'
     ? JSON.stringify([
-        ...shared,
-        server.endpoint,
         server.credential?.header,
         server.credential?.value.reveal(),
         server.tls.ca,
@@ -201,5 +231,4 @@ const conversation = (server: Server): string => {
         server.tls.client?.cert,
         server.tls.client?.key.reveal(),
       ])
-    : JSON.stringify([...shared, server.command, server.args, [...server.env], server.cwd])
-}
+    : ''

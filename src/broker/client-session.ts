@@ -16,6 +16,8 @@ export interface Question {
   readonly progressToken: string | undefined
   /** Takes the client's answer, addressed with the server's own id. */
   answer(bytes: Buffer): void
+  /** The server no longer wants an answer. */
+  withdraw(): void
 }
 
 /** A call the broker runs for the client. */

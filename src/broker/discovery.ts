@@ -48,13 +48,13 @@ export interface Discovery {
 
 interface Options {
   /** The entry as it is now. */
-  readonly server: () => Server
+  readonly server: () => Pick<Server, 'listTimeoutMs'>
   /** Opens a conversation; `changed` is called when the server says that a list changed. */
-  open(changed: () => void, signal: AbortSignal): Promise<Link>
+  readonly open: (changed: () => void, signal: AbortSignal) => Promise<Link>
   /** The catalogue or the state is another one. */
-  onChange(): void
+  readonly onChange: () => void
   /** A list went beyond the caps. */
-  onCapped(list: ListMethod): void
+  readonly onCapped: (list: ListMethod) => void
 }
 
 export const discover = ({ server, open, onChange, onCapped }: Options): Discovery => {
@@ -129,21 +129,26 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
         if (link === undefined || fetchedAtMs === undefined) enter('down', `no answer within ${listTimeoutMs} ms`)
       }, listTimeoutMs)
       try {
-        link = await open(changes.note, ending.signal)
-        await fetchAll(link)
+        const current = await open(changes.note, ending.signal)
+        link = current
+        let over: string | undefined
+        void current.over.then((reason) => {
+          over = reason
+          if (link === current) changes.note()
+        })
+        await fetchAll(current)
         clearTimeout(deadline)
         settle()
         const openedMs = Date.now()
         for (;;) {
           // A list that failed is asked for again, later and later; a server that cannot announce changes is polled.
-          const againMs = state === 'degraded' ? retryMs : link.announces ? undefined : POLL_MS
-          const event = await Promise.race([changes.next(againMs), link.over])
+          await changes.next(state === 'degraded' ? retryMs : current.announces ? undefined : POLL_MS)
           if (ending.signal.aborted) return
-          if (typeof event === 'string') {
-            enter('down', event)
+          if (over !== undefined) {
+            enter('down', over)
             break
           }
-          await fetchAll(link)
+          await fetchAll(current)
           retryMs = state === 'up' ? FIRST_RETRY_MS : Math.min(retryMs * 2, LONGEST_RETRY_MS)
         }
         // One that keeps ending soon after it was opened is not tried in quick succession.
@@ -234,7 +239,7 @@ const fetchList = async (
   }
 }
 
-/** Joins changes that come in quick succession. */
+/** Joins changes that come in quick succession. One waits at a time. */
 const changeQueue = (signal: AbortSignal) => {
   let pending = false
   let waiter: (() => void) | undefined

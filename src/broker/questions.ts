@@ -46,6 +46,7 @@ export const ask = (
         answer(bytes)
         settled()
       },
+      withdraw: settled,
     })
     if (id === undefined) refuse(-32603, 'the client has too many requests to answer')
     else if (deliver(addressed(request, id, server.name))) return
@@ -106,6 +107,7 @@ export const withdrawn = (client: ClientState, server: string, notification: Buf
   for (const [ours, question] of client.questions) {
     if (question.server !== server || question.id !== id) continue
     client.questions.delete(ours)
+    question.withdraw()
     return replaceSpans(notification, [{ span, with: ours }])
   }
   return undefined

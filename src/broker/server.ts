@@ -33,8 +33,8 @@ export interface BrokerServer {
   readonly streams: number
   /** Requests answered since the start. */
   readonly requests: number
-  /** Ends every client's stream: a graceful stop would wait for them for ever. */
-  endStreams(): void
+  /** Begins nothing more and ends every client's stream; resolves when what is under way is done, after `limitMs` at most. */
+  drain(limitMs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -43,6 +43,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
   const replies = new Set<Reply>()
   let requests = 0
   let stopping = false
+  let idle: () => void = () => undefined
 
   const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     requests++
@@ -69,13 +70,10 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       reply.refuse(examined.reason, undefined)
       return
     }
-    if (stopping) {
-      reply.refuse('stopping', undefined)
-      return
-    }
     if (examined.verb !== 'post') {
       const session = broker.sessions.find(head.sessionId ?? '')
       if (session === undefined) reply.refuse('unknown-session', undefined)
+      else if (examined.verb === 'get' && stopping) reply.refuse('stopping', undefined)
       else if (examined.verb === 'get') openStream(session, res, reply)
       else {
         // The id is dead at once; the servers may take their time.
@@ -99,6 +97,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       await dispatch(req, head.sessionId, scanned.message, bytes, reply)
     } finally {
       replies.delete(reply)
+      if (replies.size === 0) idle()
     }
   }
 
@@ -112,6 +111,11 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     if (message.method !== undefined) reply.labels.method = message.method
     if (one(req, header.REPLAY_SERVER) !== undefined) {
       await replay(broker, req.headers, message, bytes, reply)
+      return
+    }
+    // Answers and cancellations belong to what is under way; so does a replay.
+    if (stopping && message.kind === 'request') {
+      reply.refuse('stopping', message.id)
       return
     }
     if (message.method === 'initialize' && message.id !== undefined) {
@@ -173,8 +177,16 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     get requests() {
       return requests
     },
-    endStreams() {
+    async drain(limitMs) {
+      stopping = true
       for (const client of broker.clients()) client.closeStream()
+      if (replies.size === 0) return
+      let timer: NodeJS.Timeout | undefined
+      await new Promise<void>((resolve) => {
+        idle = resolve
+        timer = setTimeout(resolve, limitMs)
+      })
+      clearTimeout(timer)
     },
     async close() {
       stopping = true

@@ -1,6 +1,6 @@
 /** What `up` says once it is ready: the URL, the servers, and how to connect a client. */
 import type { ServerStatus, Status } from '../admin/status.ts'
-import { paint, table } from './terminal.ts'
+import { paint, printable, table } from './terminal.ts'
 
 /** A client, where its setting goes, and the setting. */
 const clients = (url: string): readonly (readonly [client: string, where: string, setting: string])[] => [
@@ -36,6 +36,18 @@ const indented = (text: string, by: string): string =>
     .map((line) => `${by}${line}`)
     .join('\n')
 
+const MOST_EXAMPLES = 3
+
+/** How many there are, and one of each server: the names tell how they are made. */
+const toolCount = ({ tools }: Status): string => {
+  const examples = tools
+    .filter(({ server }, index) => tools.findIndex((other) => other.server === server) === index)
+    .slice(0, MOST_EXAMPLES)
+    .map(({ name }) => printable(name))
+  const such = examples.length === 0 ? '' : `, such as ${examples.join(', ')}`
+  return `${tools.length} ${tools.length === 1 ? 'tool' : 'tools'} in all${such}`
+}
+
 export const welcome = (ready: {
   readonly url: string
   readonly admin: string
@@ -48,14 +60,13 @@ export const welcome = (ready: {
   const settings = clients(url).map(
     ([client, where, setting]) => `${client.padEnd(15)}${where === '' ? '' : `${where}: `}${paint('bold', setting)}`,
   )
-  const tools = status.tools.length
   return [
     `${paint('green', 'ready')}  MCP Gateway ${status.version} at ${paint('bold', url)}`,
     `       status page ${admin}`,
     '',
     indented(serverTable(status.servers), '  '),
     '',
-    `  ${tools} ${tools === 1 ? 'tool' : 'tools'} in all (mcp-gateway tools lists them). Connect:`,
+    `  ${toolCount(status)}; the status page shows all. Connect:`,
     '',
     indented(settings.join('\n'), '  '),
     '',

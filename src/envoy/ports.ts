@@ -7,13 +7,16 @@ import { errorCode, errorText, StartProblem } from './start-problem.ts'
 
 const textOf = ({ host, port }: Address): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
 
+/** Options reach us through npm only after two hyphens. */
+const freePorts = `${process.env['npm_lifecycle_event'] === 'start' ? 'npm start -- ' : ''}--listen 127.0.0.1:0 --admin 127.0.0.1:0`
+
 const problem = (address: Address, error: unknown): StartProblem => {
   const where = textOf(address)
   switch (errorCode(error)) {
     case 'EADDRINUSE':
       return new StartProblem(
         `${where} is in use`,
-        `stop what listens there (\`lsof -i :${address.port}\` names it) or choose another port`,
+        `stop what listens there (\`lsof -i :${address.port}\` names it), or take free ports: ${freePorts}`,
       )
     case 'EACCES':
       return new StartProblem(`no permission to listen on ${where}`, 'choose a port of 1024 or above')

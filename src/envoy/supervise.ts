@@ -113,7 +113,9 @@ export const superviseEnvoy = async (options: SuperviseEnvoy): Promise<Supervise
   }
   const tell = ({ level, logger, message }: LogLine): void => {
     if (level === 'warn' || level === 'error') lastComplaint = message
-    log[level](message, { from: 'envoy', ...(logger === '' ? {} : { logger }) })
+    // While it ends, Envoy warns of just that: the signal, and connections that close.
+    const heard = closing.signal.aborted && level === 'warn' ? 'debug' : level
+    log[heard](message, { from: 'envoy', ...(logger === '' ? {} : { logger }) })
   }
   const life = async (): Promise<void> => {
     enter({ is: 'starting' })

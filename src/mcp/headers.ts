@@ -61,3 +61,6 @@ export const RESPONSE_ALLOWED: ReadonlySet<string> = new Set([
 
 /** On replies that Envoy's inner listener made itself, with the response flags and details; never on a server's own. */
 export const INNER_REPLY = 'x-mcp-inner-reply'
+
+/** Where a direct attempt really goes, for the filter that turns it into a replay; removed there. */
+export const DESTINATION = 'x-mcp-destination'

@@ -65,8 +65,8 @@ interface Known {
   readonly slot: number
 }
 
-/** Lower case as the loosest parsers see it: also U+017F is an s and U+212A a k. */
-const fold = (text: string): string => text.toUpperCase().toLowerCase()
+/** A key as the loosest parsers see it: in lower case, where U+017F is an s and U+212A a k, and ended by a NUL. */
+const fold = (text: string): string => (text.split('\0', 1)[0] ?? '').toUpperCase().toLowerCase()
 
 const level = (keys: readonly [string, number][]) => {
   const byLength: Known[][] = Array.from({ length: 32 }, () => [])

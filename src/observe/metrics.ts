@@ -25,6 +25,8 @@ interface Gauged {
 
 export interface MetricsOptions {
   readonly gauged: () => Gauged
+  /** How many requests the broker has been sent so far; default: no such series. */
+  readonly brokered?: () => number
   /** Which label values may become a series; every other one is `other`. Anyone can send us any name. */
   readonly known: {
     readonly method: (name: string) => boolean
@@ -58,11 +60,12 @@ const PATHS: ReadonlySet<string> = new Set(['direct', 'broker'])
 
 type Series = (durationMs: number) => void
 
-export const metrics = ({ gauged, known, process: ofProcess = true }: MetricsOptions): Metrics => {
+export const metrics = ({ gauged, brokered, known, process: ofProcess = true }: MetricsOptions): Metrics => {
   const registry = new Registry()
   const registers = [registry]
   if (ofProcess) collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 50 })
   gauges(registry, gauged)
+  if (brokered !== undefined) brokerRequests(registry, brokered)
 
   const calls = new Counter({
     name: 'mcp_gateway_calls_total',
@@ -159,6 +162,19 @@ const bounded = (value: unknown, isKnown: (name: string) => boolean): string => 
 
 const counter = <Label extends string>(registry: Registry, name: string, help: string, labelNames: Label[]) =>
   new Counter({ name, help, labelNames, registers: [registry] })
+
+/** The broker counts for itself: a direct call that it had to repeat is among its requests, too. */
+const brokerRequests = (registry: Registry, brokered: () => number): void => {
+  const made: Counter = new Counter({
+    name: 'mcp_gateway_broker_requests_total',
+    help: 'Requests the broker was sent; what goes to a server directly is not among them',
+    registers: [registry],
+    collect: () => {
+      made.reset()
+      made.inc(brokered())
+    },
+  })
+}
 
 /** Filled afresh at each scrape, so that a removed server's series go with it. */
 const gauges = (registry: Registry, gauged: () => Gauged): void => {

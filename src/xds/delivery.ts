@@ -83,15 +83,22 @@ const sureFirst = (names: Iterable<string>, doubt: ReadonlySet<string>): readonl
   return sure.length > 0 ? sure : all.slice(0, 1)
 }
 
-/** As many as fit into one response. */
-const chunk = (add: ReadonlyMap<string, Entry>, doubt: ReadonlySet<string>): ReadonlyMap<string, Entry> => {
+/**
+ * As many as fit into one response. Only clusters travel together: a secret that was refused among others is acknowledged,
+ * unused, when it comes again (Envoy 1.40 compares it with what it last saw, good or bad), so nobody would learn which it was.
+ */
+const chunk = (
+  type: string,
+  add: ReadonlyMap<string, Entry>,
+  doubt: ReadonlySet<string>,
+): ReadonlyMap<string, Entry> => {
   const taken = new Map<string, Entry>()
   let bytes = 0
   for (const name of sureFirst(add.keys(), doubt)) {
     const entry = add.get(name)
     if (entry === undefined) continue
     bytes += entry.bytes.length
-    if (taken.size > 0 && bytes > CHUNK_BYTES) break
+    if (taken.size > 0 && (type !== CLUSTER || bytes > CHUNK_BYTES)) break
     taken.set(name, entry)
   }
   return taken
@@ -105,7 +112,8 @@ const next = (view: ReturnType<typeof overview>, types: Stream['types'], type: s
   if (subscription === undefined || subscription.inFlight !== undefined) return undefined
   const { add, remove } = view.of(type, subscription)
   const { doubt, owed, wildcard, ungreeted } = subscription
-  if (add.size > 0 && view.mayAdd(types, type)) return { kind: 'send', type, resources: chunk(add, doubt), removed: [] }
+  if (add.size > 0 && view.mayAdd(types, type))
+    return { kind: 'send', type, resources: chunk(type, add, doubt), removed: [] }
   const removable =
     add.size === 0 && view.mayRemove(types, type) ? [...remove] : [...remove].filter((name) => owed.has(name))
   if (removable.length > 0) return { kind: 'send', type, resources: none, removed: sureFirst(removable, doubt) }

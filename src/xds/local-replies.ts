@@ -21,7 +21,14 @@ const cel = (expression: string): Message => ({
 const flags = (...flags: readonly string[]): Message => ({ response_flag_filter: { flags } })
 
 /** The first that matches counts. */
-const replies: readonly Reply[] = [
+export const replies: readonly Reply[] = [
+  {
+    // First: a body may be too large before there is a decision.
+    when: cel('response.code_details == "request_payload_too_large"'),
+    code: -32600,
+    message: 'the request is too large',
+    reason: 'too-large',
+  },
   {
     when: cel(
       [
@@ -34,19 +41,21 @@ const replies: readonly Reply[] = [
     status: 503,
     code: -32603,
     message: 'no decision could be made about this request',
-    reason: 'no decision',
-  },
-  {
-    when: cel('response.code_details == "request_payload_too_large"'),
-    code: -32600,
-    message: 'the request is too large',
-    reason: 'too large',
+    reason: 'no-decision',
   },
   {
     when: cel('response.code_details == "stream_idle_timeout" && response.code == 504'),
     code: -32603,
     message: 'the server sent nothing in time',
-    reason: 'server silent',
+    reason: 'server-silent',
+  },
+  {
+    // A refusal of the server, kept for the broker, that never ends.
+    when: cel('response.code_details == "response_payload_too_large"'),
+    status: 502,
+    code: -32603,
+    message: "the server's answer is too large",
+    reason: 'server-invalid',
   },
   {
     when: flags('UO', 'OM'),
@@ -64,14 +73,14 @@ const replies: readonly Reply[] = [
     status: 503,
     code: -32603,
     message: 'the gateway is not ready',
-    reason: 'gateway down',
+    reason: 'gateway-down',
   },
   {
     when: flags('UH', 'UF', 'UC', 'UR', 'UT', 'UPE', 'LR', 'NC', 'URX', 'DF'),
     status: 502,
     code: -32603,
     message: 'the server could not be reached',
-    reason: 'server down',
+    reason: 'server-down',
   },
   {
     // What the HTTP layer refuses: a path, a header, an upgrade. Replies with no details, or with our own, are ext_proc's.

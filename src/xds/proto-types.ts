@@ -30,6 +30,7 @@ const roots = [
   'envoy/extensions/upstreams/http/v3/http_protocol_options.proto',
   'envoy/service/accesslog/v3/als.proto',
   'envoy/service/discovery/v3/ads.proto',
+  'envoy/service/ext_proc/v3/external_processor.proto',
   'xds/type/v3/typed_struct.proto',
 ]
 

@@ -1,5 +1,13 @@
 /** The Lua filter of the direct path: an allow-list for answers, and what the broker must know when it is asked instead. */
-import { REPLAY_BODY, REPLAY_SERVER, REPLAY_STATUS, REPLAY_TYPE, REQUEST_ID, RESPONSE_ALLOWED } from '../mcp/headers.ts'
+import {
+  DESTINATION,
+  REPLAY_BODY,
+  REPLAY_SERVER,
+  REPLAY_STATUS,
+  REPLAY_TYPE,
+  REQUEST_ID,
+  RESPONSE_ALLOWED,
+} from '../mcp/headers.ts'
 import type { HttpServer } from '../registry/model.ts'
 
 /** Answers that never reach the client: the router asks the broker, which knows whether the session is gone. */
@@ -16,8 +24,9 @@ const set = (keys: Iterable<string | number>): string =>
   `{ ${[...keys].map((key) => `[${JSON.stringify(String(key))}] = true`).join(', ')} }`
 
 /**
- * Runs on every attempt. Attempt 1 goes to the server, attempt 2 to the broker (composite cluster); headers are one
- * map across attempts, so what attempt 1 added must be taken off again. One VM per worker, so tables need no lock.
+ * Runs on every attempt: first at the server, then at the broker (composite cluster), which listens on a Unix socket and
+ * so has a path for an address. Headers are one map across attempts: what the first one added must be taken off again.
+ * One VM per worker, so tables need no lock.
  */
 export const replayScript = (server: HttpServer): string => `local ALLOWED = ${set(RESPONSE_ALLOWED)}
 local RETRIED = ${set(RETRIED_STATUSES)}
@@ -41,9 +50,9 @@ end
 function envoy_on_request(handle)
   local headers = handle:headers()
   local id = headers:get(${JSON.stringify(REQUEST_ID)}) or ""
-  local attempt = headers:get("x-envoy-attempt-count")
-  headers:remove("x-envoy-attempt-count")
-  if attempt == nil or attempt == "1" then
+  local destination = headers:get(${JSON.stringify(DESTINATION)}) or ""
+  headers:remove(${JSON.stringify(DESTINATION)})
+  if destination:sub(1, 1) ~= "/" then
     handle:streamInfo():dynamicMetadata():set("mcp.replay", "id", id)
     return
   end

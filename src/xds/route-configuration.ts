@@ -68,7 +68,6 @@ export const edgeRoutes = (registry: Registry, servers: readonly HttpServer[]): 
       name: 'mcp',
       domains: ['*'],
       routes: [...servers.map(directRoute), brokerRoute, closedRoute],
-      include_request_attempt_count: true,
       request_body_buffer_limit: registry.gateway.maxBody,
     },
   ],

@@ -4,7 +4,7 @@ import { deltaResponse, type EnvoyNode } from './discovery.ts'
 import { type AccessLogCall, type AdsCall, type Incoming, listen } from './grpc-services.ts'
 import { learn, noVerdicts, pruned, type Verdicts } from './quarantine.ts'
 import type { Snapshot } from './snapshot.ts'
-import { type EnvoyStatus, envoyStatus, hasApplied, type Nack } from './status.ts'
+import { type EnvoyStatus, envoyStatus, hasAnswered, hasApplied, type Nack } from './status.ts'
 import { type Effect, type Event, newStream, type Stream, step, unanswered } from './subscription.ts'
 import { messageName } from './type-url.ts'
 
@@ -32,8 +32,8 @@ export interface XdsOptions {
 
 export interface XdsServer extends AsyncDisposable {
   /**
-   * Offers a snapshot to every Envoy, now and later. Resolves once every connected Envoy, one at least, has
-   * acknowledged all of it, or after `waitMs` with how far it came; a newer one takes its place.
+   * Offers a snapshot to every Envoy, now and later. Resolves with how far it came: once every connected Envoy, one at
+   * least, has acknowledged or refused all of it, or after `waitMs`. A newer one takes its place.
    */
   publish(snapshot: Snapshot, waitMs?: number): Promise<Applied>
   applied(): Applied
@@ -157,12 +157,12 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
           progress.off(check)
           resolve(applied())
         }
-        const check = ({ envoys, of }: Applied) => {
-          if (of > 0 && envoys === of) finish()
+        const check = () => {
+          if (connections.size > 0 && [...connections.keys()].every(({ stream }) => hasAnswered(stream))) finish()
         }
         const timer = setTimeout(finish, waitMs)
         progress.on(check)
-        check(applied())
+        check()
       })
     },
     applied,

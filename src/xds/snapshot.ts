@@ -8,7 +8,7 @@ import type { Resource, Resources } from './resources.ts'
 import { CLUSTER, EXTENSION, messageName, ROUTES, SECRET, TYPE_URLS, type TypeUrl } from './type-url.ts'
 
 export interface Entry {
-  /** A hash of the bytes: equal bytes are never sent twice. */
+  /** A hash of the bytes: equal bytes are never sent twice. For a certificate, of all the bytes it is used with. */
   readonly version: string
   readonly bytes: Uint8Array
   readonly place?: Place
@@ -29,17 +29,28 @@ const hash = (...parts: readonly (string | Uint8Array)[]): string => {
   return sum.digest('hex').slice(0, 16)
 }
 
-const entry = (type: TypeUrl, { message, place, path }: Resource): Entry => {
+const entry = (type: TypeUrl, { message, place, path }: Resource, companions: readonly Uint8Array[]): Entry => {
   const bytes = pack(messageName(type), message)
   const faults = violations(messageName(type), message)
   return {
-    version: hash(bytes),
+    version: hash(bytes, ...companions),
     bytes,
     ...(place === undefined ? {} : { place }),
     ...(path === undefined ? {} : { path }),
     ...(faults.length === 0 ? {} : { fault: faults.join('; ') }),
   }
 }
+
+/**
+ * Envoy builds a TLS context once it has all certificates of a server, and refuses the one that came last for a fault of
+ * any. So when one of them is mended, all of them count as new.
+ */
+const companions = (type: TypeUrl, { message, path }: Resource, list: readonly Resource[]): readonly Uint8Array[] =>
+  type !== SECRET || path === undefined || message['generic_secret'] !== undefined
+    ? []
+    : list
+        .filter((other) => other.path === path && other.message['generic_secret'] === undefined)
+        .map((other) => pack(messageName(type), other.message))
 
 const nameOf = ({ name }: Message): string => (typeof name === 'string' ? name : '')
 
@@ -51,7 +62,7 @@ const entries = (type: TypeUrl, list: readonly Resource[]): ReadonlyMap<string, 
     const name = nameOf(resource.message)
     if (name === '') throw new TypeError(`a ${messageName(type)} without a name`)
     if (result.has(name)) throw new Error(`two ${messageName(type)} are named ${name}`)
-    result.set(name, entry(type, resource))
+    result.set(name, entry(type, resource, companions(type, resource, list)))
   }
   return result
 }

@@ -3,7 +3,7 @@ import type { Place } from '../registry/model.ts'
 import type { EnvoyNode } from './discovery.ts'
 import { refusal } from './quarantine.ts'
 import type { Stream } from './subscription.ts'
-import { messageName, TYPE_URLS } from './type-url.ts'
+import { messageName, SECRET, TYPE_URLS } from './type-url.ts'
 
 /** A resource an Envoy does not have in its newest version. */
 export interface Nack {
@@ -63,6 +63,27 @@ const nacks = ({ snapshot, verdicts, envoy }: Stream): readonly Nack[] =>
       return [{ type: messageName(type), name, version, message, ...origin }]
     }),
   )
+
+/** Whether an Envoy has said all it will about the newest snapshot: what it does not hold, it refused. */
+export const hasAnswered = (stream: Stream): boolean => {
+  const { snapshot, types, verdicts, envoy } = stream
+  if (hasApplied(stream)) return true
+  if (snapshot === undefined || nacks(stream).length === 0) return false
+  const quiet = [...types.values()].every(({ inFlight }) => inFlight === undefined)
+  // A secret whose cluster was refused is never asked for.
+  const others = [...snapshot.types].filter(([type]) => type !== SECRET)
+  return (
+    quiet &&
+    others.every(([type, entries]) =>
+      [...entries].every(
+        ([name, { version, fault }]) =>
+          types.get(type)?.held.get(name) === version ||
+          fault !== undefined ||
+          refusal(verdicts, envoy, type, name, version) !== undefined,
+      ),
+    )
+  )
+}
 
 const typeStatus = ({ snapshot, types }: Stream, type: string): TypeStatus => {
   const entries = [...(snapshot?.types.get(type) ?? [])]

@@ -1,5 +1,5 @@
 /** The HTTP filters on the way to a server: its credential in, whatever must not come out removed. */
-import { PRIVATE_PREFIX, SESSION_ID } from '../mcp/headers.ts'
+import { DESTINATION, PRIVATE_PREFIX, SESSION_ID } from '../mcp/headers.ts'
 import type { HttpServer } from '../registry/model.ts'
 import { credentialSecret } from './names.ts'
 import { any, type Message } from './pack.ts'
@@ -26,11 +26,21 @@ const credential = (server: HttpServer): readonly Message[] =>
         },
       ]
 
-const responseHeaders = (name: string, mutations: readonly Message[]): Message => ({
+const headerMutation = (name: string, mutations: Message): Message => ({
   name,
-  typed_config: any('envoy.extensions.filters.http.header_mutation.v3.HeaderMutation', {
-    mutations: { response_mutations: mutations },
-  }),
+  typed_config: any('envoy.extensions.filters.http.header_mutation.v3.HeaderMutation', { mutations }),
+})
+
+/** The number of an attempt does not tell: without a host of the server, the first one goes to the broker already. */
+const destination = headerMutation('mcp_destination', {
+  request_mutations: [
+    {
+      append: {
+        header: { key: DESTINATION, value: '%UPSTREAM_HOST%' },
+        append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+      },
+    },
+  ],
 })
 
 const codec: Message = {
@@ -41,20 +51,25 @@ const codec: Message = {
 /** Towards a server on the broker's behalf. The broker trusts our private headers, so a server must not set them. */
 export const brokeredFilters = (server: HttpServer): readonly Message[] => [
   ...credential(server),
-  responseHeaders('mcp_private', [{ remove_on_match: { key_matcher: { prefix: PRIVATE_PREFIX } } }]),
+  headerMutation('mcp_private', {
+    response_mutations: [{ remove_on_match: { key_matcher: { prefix: PRIVATE_PREFIX } } }],
+  }),
   codec, // terminal, so last
 ]
 
 /** Towards a server straight from the client, with the broker as the second attempt. */
 export const directFilters = (server: HttpServer): readonly Message[] => [
   ...credential(server),
+  destination,
   {
-    name: 'mcp_replay', // after the credential: it takes it off again for the broker
+    name: 'mcp_replay', // after the two: for the broker it takes the credential off again
     typed_config: any('envoy.extensions.filters.http.lua.v3.Lua', {
       default_source_code: { inline_string: replayScript(server) },
     }),
   },
   // The script removes these too. Answers pass here first, so they stay in even if it fails.
-  responseHeaders('mcp_secrets', [{ remove: SESSION_ID }, { remove: 'set-cookie' }, { remove: 'www-authenticate' }]),
+  headerMutation('mcp_secrets', {
+    response_mutations: [{ remove: SESSION_ID }, { remove: 'set-cookie' }, { remove: 'www-authenticate' }],
+  }),
   codec,
 ]

@@ -16,10 +16,13 @@ export interface Child extends AsyncDisposable {
   stop(signal?: NodeJS.Signals): Promise<number | NodeJS.Signals>
 }
 
-const running = new Set<ChildProcess>()
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})
+/** Kills a process as soon as we are gone, however we went: by then its standard input has ended. */
+const guard = (pid: number): ChildProcess => {
+  const watch = `trap '' HUP INT TERM ALRM; read -r gone; kill -KILL ${pid}`
+  const watching = spawn('/bin/sh', ['-c', watch], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  watching.unref()
+  return watching
+}
 
 /** How long a child may take to end before it is killed. */
 const GRACE_MS = 15_000
@@ -38,7 +41,7 @@ export const startChild = (args: readonly string[], { env = {}, cwd }: StartOpti
   })
   const { pid } = child
   if (pid === undefined) throw new Error(`cannot start ${args.join(' ')}`)
-  running.add(child)
+  const watching = guard(pid)
   const { until, wake } = waitingRoom()
   let text = ''
   let exit: number | NodeJS.Signals | undefined
@@ -50,7 +53,7 @@ export const startChild = (args: readonly string[], { env = {}, cwd }: StartOpti
     })
   }
   child.once('close', (code, signal) => {
-    running.delete(child)
+    watching.kill('SIGKILL')
     exit = code ?? signal ?? -1
     wake()
   })

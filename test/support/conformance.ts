@@ -17,7 +17,12 @@ const requirementsFile = z.object({
   not_scored: z.array(z.object({ scenario: z.string(), leg: z.string() })),
 })
 const checksFile = z.array(
-  z.object({ id: z.string(), status: z.string(), errorMessage: z.string().optional(), details: z.unknown().optional() }),
+  z.object({
+    id: z.string(),
+    status: z.string(),
+    errorMessage: z.string().optional(),
+    details: z.unknown().optional(),
+  }),
 )
 
 /** What one scenario found. */

@@ -70,8 +70,17 @@ export const startEnvoy = async (options: EnvoyOptions): Promise<TestEnvoy> => {
   const child = spawn(
     await envoyBinary(),
     [
-      ...['--config-path', file, '--concurrency', String(options.concurrency ?? 1), '--log-level', 'warning'],
-      ...['--file-flush-interval-msec', '50', '--drain-strategy', 'immediate', '--disable-hot-restart'],
+      '--config-path',
+      file,
+      '--concurrency',
+      String(options.concurrency ?? 1),
+      '--log-level',
+      'warning',
+      '--file-flush-interval-msec',
+      '50',
+      '--drain-strategy',
+      'immediate',
+      '--disable-hot-restart',
       '--reject-unknown-dynamic-fields',
       ...(options.flags ?? []),
     ],
@@ -118,8 +127,8 @@ export const validateConfig = async (yaml: string): Promise<string> => {
   try {
     const file = join(directory, 'bootstrap.yaml')
     await writeFile(file, yaml, { mode: 0o600 })
-    const { stderr } = await promisify(execFile)(await envoyBinary(), ['--mode', 'validate', '--config-path', file])
-    return stderr
+    const { stdout } = await promisify(execFile)(await envoyBinary(), ['--mode', 'validate', '--config-path', file])
+    return stdout
   } finally {
     await rm(directory, { recursive: true, force: true })
   }

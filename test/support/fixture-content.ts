@@ -54,7 +54,9 @@ const form = (
 ): FixtureTool => ({
   description,
   run: async (args, ctx) => {
-    const { action, content } = await ctx.mcpReq.elicitInput({ message: message(args), requestedSchema })
+    // `send` asks on the call's own stream; `elicitInput` would use the GET stream, and lose the question if none is open.
+    const params = { message: message(args), requestedSchema }
+    const { action, content } = await ctx.mcpReq.send({ method: 'elicitation/create', params })
     return says(text(`${label}: action=${action}, content=${JSON.stringify(content ?? {})}`))
   },
 })
@@ -127,10 +129,8 @@ export const tools: Readonly<Record<string, FixtureTool>> = {
     description: "Asks the client's model",
     inputSchema: asks('prompt'),
     run: async ({ prompt }, { mcpReq }) => {
-      const { content } = await mcpReq.requestSampling({
-        messages: [{ role: 'user', content: { type: 'text', text: String(prompt) } }],
-        maxTokens: 100,
-      })
+      const messages = [{ role: 'user', content: { type: 'text', text: String(prompt) } }]
+      const { content } = await mcpReq.send({ method: 'sampling/createMessage', params: { messages, maxTokens: 100 } })
       const [block] = [content].flat()
       return says(text(`LLM response: ${block?.type === 'text' ? block.text : JSON.stringify(content)}`))
     },

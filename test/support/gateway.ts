@@ -40,6 +40,8 @@ export interface GatewayOptions {
   readonly files?: Readonly<Record<string, string>>
   /** Listen there; default: a free port. */
   readonly port?: number
+  /** Where the registry lies; removed in the end. Default: a new directory. */
+  readonly dir?: string
 }
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -47,6 +49,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 /** The command of this checkout, before its arguments: from the sources, or as it is shipped. */
 export const command: readonly string[] =
   process.env['MCP_GATEWAY_TEST_DIST'] === '1' ? ['dist/main.js'] : ['--import=tsx', 'src/main.ts']
+
+/** A registry to begin with, when each case will bring its own. */
+export const noServers = 'servers: { none: { url: "http://127.0.0.1:9/mcp", enabled: false } }\n'
 
 /** A port nobody listened at a moment ago. */
 export const freePort = (): Promise<number> =>
@@ -77,7 +82,7 @@ export const eventually = async <T>(what: string, child: Child, ask: () => Promi
 /** Starts it on a registry and resolves when it is ready to serve. */
 export const startGateway = async (registry: string, options: GatewayOptions = {}): Promise<GatewayUnderTest> => {
   const { args = [], env = {}, files = {} } = options
-  const dir = await mkdtemp(path.join(tmpdir(), 'gateway-'))
+  const dir = options.dir ?? (await mkdtemp(path.join(tmpdir(), 'gateway-')))
   const file = path.join(dir, 'registry.yaml')
   const listen = `127.0.0.1:${options.port ?? (await freePort())}`
   const adminAddress = `127.0.0.1:${await freePort()}`

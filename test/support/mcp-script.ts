@@ -32,6 +32,8 @@ export interface Session {
 /** What a handler answers with: an object, or the exact JSON text. */
 export type Answer = JsonObject | string
 
+export type Over = 'call' | 'stream' | 'stream at once'
+
 /** A tool call, prompt or read that is being executed. */
 export interface Call {
   readonly received: Received
@@ -47,12 +49,11 @@ export interface Call {
   notify(method: string, params?: Answer): void
   /** Reports progress, if the client asked for it. */
   progress(progress: number, total?: number): void
-  /** Asks the client; resolves with its answer. `id`: JSON text. `over`: the call's stream (default) or the GET stream. */
-  ask(
-    method: string,
-    params: Answer,
-    how?: { readonly id?: string; readonly over?: 'call' | 'stream' },
-  ): Promise<Message>
+  /**
+   * Asks the client; resolves with its answer. `id`: JSON text. `over`: the call's stream (default), the GET stream once
+   * there is one, or the GET stream at once: then the question is lost when none is open, as happens with real servers.
+   */
+  ask(method: string, params: Answer, how?: { readonly id?: string; readonly over?: Over }): Promise<Message>
   /** Breaks the connection off without an answer. */
   cut(): void
 }

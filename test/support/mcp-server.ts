@@ -240,10 +240,11 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
         answer.event(notification('notifications/progress', `{"progressToken":${token},"progress":${progress}${rest}}`))
       },
       ask: async (method, params, { id: own = JSON.stringify(`question-${++questions}`), over = 'call' } = {}) => {
-        const stream = over === 'call' ? answer : await until(() => streamOf(session?.id ?? ''))
+        const open = () => streamOf(session?.id ?? '')
+        const chosen = await { call: () => answer, stream: () => until(open), 'stream at once': open }[over]()
         return await new Promise((resolve) => {
           asked.set(key(session, own), resolve)
-          stream.event(`{"jsonrpc":"2.0","id":${own},"method":${JSON.stringify(method)},"params":${asText(params)}}`)
+          chosen?.event(`{"jsonrpc":"2.0","id":${own},"method":${JSON.stringify(method)},"params":${asText(params)}}`)
         })
       },
       cut: () => res.destroy(),

@@ -63,7 +63,7 @@ const valueEnd = (text: string, from: number): number => {
   let at = from
   do {
     const character = text[at] ?? ''
-    if (character === '"') at = end(/"(?:[^"\\]|\\.)*"/sy, text, at)
+    if (character === '"') at = end(/"[^"\\]*(?:\\.[^"\\]*)*"/sy, text, at)
     else if (/[{[]/.test(character)) [depth, at] = [depth + 1, at + 1]
     else if (/[}\]]/.test(character)) [depth, at] = [depth - 1, at + 1]
     else if (depth > 0 && /[,:\s]/.test(character)) at += 1

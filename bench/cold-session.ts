@@ -1,0 +1,40 @@
+/** A client's first seconds: connect, initialize, initialized, tools/list, the first call. */
+import { type Bed, type Contender, type Contenders, inTurn } from './bed.ts'
+import { openSession } from './mcp-client.ts'
+import { cpuMs } from './processes.ts'
+import { type ColdSample, median } from './results.ts'
+
+/** Sessions in the round before the first. */
+const WARM_UP = 200
+
+/** How long it took; its end is no part of it. */
+const oneSession = async (contender: Contender): Promise<number> => {
+  const startMs = performance.now()
+  const session = await openSession(contender, contender.capabilities)
+  await session.request('tools/list', '{}')
+  await session.request('tools/call', `{"name":"${contender.tool}","arguments":{"key":"a-1024"}}`)
+  const ms = performance.now() - startMs
+  await session.end()
+  await session.hangUp()
+  return ms
+}
+
+export const measureColdSessions = async (
+  bed: Bed,
+  { all }: Contenders,
+  { rounds, sessions }: { readonly rounds: number; readonly sessions: number },
+): Promise<readonly ColdSample[]> => {
+  bed.say('cold sessions')
+  const samples: ColdSample[] = []
+  for (let round = -1; round < rounds; round++) {
+    for (const contender of inTurn(all, round + 1)) {
+      const { subject, tree } = contender
+      const before = { node: cpuMs(tree.node), envoy: cpuMs(tree.envoy) }
+      const times: number[] = []
+      for (let i = 0; i < (round < 0 ? WARM_UP : sessions); i++) times.push(await oneSession(contender))
+      const spent = { node: cpuMs(tree.node) - before.node, envoy: cpuMs(tree.envoy) - before.envoy }
+      if (round >= 0) samples.push({ round, subject, sessions, p50Ms: median(times), cpuMs: spent })
+    }
+  }
+  return samples
+}

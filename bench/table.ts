@@ -1,0 +1,226 @@
+/** What a run says in Markdown: the summary for the README and all of it for docs/performance.md. */
+import type { CallSample, MemorySample, Results, Subject } from './results.ts'
+import { cpuPerRequest, median, perSecond, quantile, subjects } from './results.ts'
+
+type Row = readonly string[]
+
+const table = (head: Row, rows: readonly Row[]): string =>
+  [head, head.map((_, column) => (column === 0 ? '---' : '--:')), ...rows]
+    .map((row) => `| ${row.join(' | ')} |`)
+    .join('\n')
+
+/** Two or three digits that say something; a dash for what was not measured. */
+const figure = (value: number): string =>
+  !(value > 0) ? '–' : value >= 100 ? String(Math.round(value)) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+const thousands = (value: number): string => Math.round(value).toLocaleString('en-US')
+const times = (value: number): string => (Number.isNaN(value) ? '–' : `${value.toFixed(2)} ×`)
+
+const NAMES: Readonly<Record<Subject, string>> = {
+  server: 'no proxy',
+  envoy: 'Envoy alone',
+  'direct path': 'gateway, direct path',
+  'broker path': 'gateway, broker path',
+}
+const size = (bytes: number): string => (bytes < 1024 ? `${bytes} B` : `${bytes / 1024} KiB`)
+
+/** The median of the ratios to Envoy alone, each within its own round. */
+const ratio = <Sample extends { readonly round: number; readonly subject: Subject }>(
+  samples: readonly Sample[],
+  subject: Subject,
+  of: (sample: Sample) => number,
+): number => {
+  const plain = new Map(samples.filter((one) => one.subject === 'envoy').map((one) => [one.round, of(one)]))
+  return median(samples.filter((one) => one.subject === subject).map((one) => of(one) / (plain.get(one.round) ?? NaN)))
+}
+
+const middle = <Sample extends { readonly subject: Subject }>(
+  samples: readonly Sample[],
+  subject: Subject,
+  of: (sample: Sample) => number,
+): number => median(samples.filter((one) => one.subject === subject).map(of))
+
+const shapesOf = (samples: readonly CallSample[]): readonly (readonly CallSample[])[] => {
+  const shapes = new Map<string, CallSample[]>()
+  for (const sample of samples) {
+    const key = `${sample.bytes} ${sample.concurrency}`
+    const known = shapes.get(key)
+    if (known === undefined) shapes.set(key, [sample])
+    else known.push(sample)
+  }
+  return [...shapes.values()]
+}
+
+const callTable = (samples: readonly CallSample[]): string =>
+  table(
+    ['calls', '', '÷ Envoy alone', 'calls/s', 'p50 ms', 'p99 ms', 'CPU ms per call', 'of it Node'],
+    shapesOf(samples).flatMap((shape) =>
+      subjects.map((subject, index) => {
+        const { concurrency = 0, bytes = 0 } = shape[0] ?? {}
+        const measured = subject !== 'server' && middle(shape, subject, cpuPerRequest) > 0
+        return [
+          index === 0 ? `${concurrency} at a time, ${size(bytes)}` : '',
+          NAMES[subject],
+          times(ratio(shape, subject, perSecond)),
+          thousands(middle(shape, subject, perSecond)),
+          figure(middle(shape, subject, ({ p50Ms }) => p50Ms)),
+          figure(middle(shape, subject, ({ p99Ms }) => p99Ms)),
+          measured ? figure(middle(shape, subject, cpuPerRequest)) : '–',
+          measured ? figure(middle(shape, subject, ({ cpuMs, requests }) => cpuMs.node / requests)) : '–',
+        ]
+      }),
+    ),
+  )
+
+const coldTable = ({ cold = [] }: Results): string =>
+  table(
+    ['a new session', '÷ Envoy alone', 'p50 ms', 'CPU ms'],
+    subjects.map((subject) => [
+      NAMES[subject],
+      times(ratio(cold, subject, ({ p50Ms }) => p50Ms)),
+      figure(middle(cold, subject, ({ p50Ms }) => p50Ms)),
+      subject === 'server'
+        ? '–'
+        : figure(middle(cold, subject, ({ cpuMs, sessions }) => (cpuMs.node + cpuMs.envoy) / sessions)),
+    ]),
+  )
+
+const listTable = ({ lists = [] }: Results): string => {
+  const sizes = [...new Set(lists.map(({ servers, tools }) => `${servers} × ${tools}`))]
+  return table(
+    ['tools/list', 'answer', 'CPU ms', 'p50 ms', 'p99 ms', 'p50 ms with a silent server among them'],
+    sizes.map((name) => {
+      const all = lists.filter(({ servers, tools }) => `${servers} × ${tools}` === name)
+      const plain = all.filter(({ silent }) => !silent)
+      return [
+        `${name} tools`,
+        `${Math.round((plain[0]?.answerBytes ?? 0) / 1024)} KiB`,
+        figure(median(plain.map(cpuPerRequest))),
+        figure(median(plain.map(({ p50Ms }) => p50Ms))),
+        figure(median(plain.map(({ p99Ms }) => p99Ms))),
+        figure(median(all.filter(({ silent }) => silent).map(({ p50Ms }) => p50Ms))),
+      ]
+    }),
+  )
+}
+
+const total = ({ nodeMb, envoyMb }: Pick<MemorySample, 'nodeMb' | 'envoyMb'>): number => nodeMb + envoyMb
+
+/** MiB for each session above what the gateway takes idle. */
+const perSession = (memory: readonly MemorySample[], when: MemorySample['when']): number => {
+  const idle = memory.find((sample) => sample.when === 'idle')
+  const sample = memory.find((other) => other.when === when)
+  return idle === undefined || sample === undefined ? NaN : (total(sample) - total(idle)) / sample.sessions
+}
+
+/** What stands on its own, in the order in which a reader asks. */
+const facts = (results: Results): readonly Row[] => {
+  const { saves = [], memory = [], readyMs = [], soak } = results
+  const idle = memory.find(({ when }) => when === 'idle')
+  const sessions = memory.find(({ when }) => when === 'sessions')?.sessions ?? 0
+  const serving = saves.map(({ servingMs }) => servingMs)
+  const envoyMs = saves.map((save) => save.envoyMs)
+  return [
+    ...(saves.length === 0
+      ? []
+      : [
+          [
+            `saving the registry → a new server's tool answers, ${saves.length} edits`,
+            `p50 ${figure(median(serving))} ms, p99 ${figure(quantile(serving, 0.99))} ms`,
+          ],
+          [
+            '… of it until Envoy has acknowledged everything',
+            `p50 ${figure(median(envoyMs))} ms, p99 ${figure(quantile(envoyMs, 0.99))} ms`,
+          ],
+        ]),
+    ...(idle === undefined
+      ? []
+      : [
+          ['memory, idle', `${figure(total(idle))} MiB (Node ${figure(idle.nodeMb)}, Envoy ${figure(idle.envoyMb)})`],
+          [
+            `… for each of ${sessions} sessions that hold a stream`,
+            `${figure(perSession(memory, 'sessions'))} MiB, ${figure(perSession(memory, 'sessions with a server session'))} once they have called a tool`,
+          ],
+        ]),
+    ...(readyMs.length === 0
+      ? []
+      : [
+          [
+            `starting \`up\` → ready, ${readyMs.length} starts`,
+            `p50 ${figure(median(readyMs))} ms, longest ${figure(Math.max(...readyMs))} ms`,
+          ],
+        ]),
+    ...(soak === undefined
+      ? []
+      : [
+          [
+            `${thousands(soak.requests)} calls on the direct path, 16 at a time`,
+            `${soak.failed} failed; ${thousands(perSecond(soak))} calls/s, afterwards ${figure(total(soak))} MiB`,
+          ],
+        ]),
+  ]
+}
+
+/** How and where, in one paragraph. */
+const setting = ({ machine, versions, command, measuredAt, calls = [] }: Results): string => {
+  const rounds = new Set(calls.map(({ round }) => round)).size
+  const where = machine.pinned
+    ? "the gateway's processes (or the Envoy alone) pinned to one core, servers and load generator to the others"
+    : 'processes not pinned to cores'
+  return `\`${command}\` on ${measuredAt.slice(0, 10)}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GiB, ${machine.kernel}; gateway ${versions.gateway}, Envoy ${versions.envoy} with one worker, Node ${versions.node}; ${where}; medians of ${rounds} interleaved rounds; all on loopback without TLS. CPU is that of all of the gateway's processes.`
+}
+
+/** Everything a run measured. */
+export const report = (results: Results): string => {
+  const { calls = [], cold = [], lists = [], paths } = results
+  const failed = [...calls, ...lists].reduce((sum, sample) => sum + sample.failed, 0)
+  const requests = [...calls, ...lists].reduce((sum, sample) => sum + sample.requests, 0)
+  return [
+    setting(results),
+    ...(calls.length > 0 ? [callTable(calls)] : []),
+    ...(requests > 0
+      ? [
+          `${failed} of ${thousands(requests)} requests failed.${
+            paths === undefined
+              ? ''
+              : ` The gateway counted ${thousands(paths['direct'] ?? 0)} calls on the direct path and ${thousands(paths['broker'] ?? 0)} on the broker path.`
+          }`,
+        ]
+      : []),
+    ...(cold.length > 0 ? [coldTable(results)] : []),
+    ...(lists.length > 0 ? [listTable(results)] : []),
+    ...(facts(results).length > 0 ? [table(['', 'measured'], facts(results))] : []),
+  ].join('\n\n')
+}
+
+/** What fits a README. */
+export const summary = (results: Results): string => {
+  const { calls = [] } = results
+  const shape = calls.filter(({ concurrency, bytes }) => concurrency === 16 && bytes === 200)
+  const cold = results.cold ?? []
+  const rows = subjects
+    .filter((subject) => subject !== 'server')
+    .map((subject) => [
+      NAMES[subject],
+      times(ratio(shape, subject, perSecond)),
+      thousands(middle(shape, subject, perSecond)),
+      figure(middle(shape, subject, cpuPerRequest)),
+      figure(middle(shape, subject, ({ p50Ms }) => p50Ms)),
+      times(ratio(cold, subject, ({ p50Ms }) => p50Ms)),
+    ])
+  return [
+    table(
+      [
+        '16 calls at a time, 200 B',
+        'calls/s ÷ Envoy alone',
+        'calls/s',
+        'CPU ms per call',
+        'p50 ms',
+        'new session ÷ Envoy alone',
+      ],
+      rows,
+    ),
+    listTable(results),
+    table(['', 'measured'], facts(results)),
+    setting(results),
+  ].join('\n\n')
+}
