@@ -81,7 +81,7 @@ const installDependencies = (stamp) => {
 
 /** tap is compiled for the plugins that .taprc names; without this the first test run still has the old ones. */
 const buildTap = (stamp) => {
-  const tap = digest(`${stamp.lock} ${readFileSync(at('.taprc'))}`)
+  const tap = digest(`${stamp.lock} ${readFileSync(at('.taprc'), 'utf8')}`)
   if (stamp.tap === tap && existsSync(at('.tap', 'plugins'))) return stamp
   run(
     'preparing tap',

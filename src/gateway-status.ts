@@ -50,7 +50,8 @@ export const gatewayStatus = (parts: Parts): Status => {
       applied: {
         envoys: applied,
         of: envoys.length,
-        ...(parts.appliedMs !== undefined && applied === envoys.length && { ms: parts.appliedMs }),
+        ...(parts.appliedMs !== undefined &&
+          applied === envoys.length && { ms: Math.round(parts.appliedMs * 10) / 10 }),
       },
     },
     servers,

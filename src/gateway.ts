@@ -270,8 +270,8 @@ const start = async (
   })
   started.push(async () => admin[Symbol.asyncDispose]())
 
-  const push = (registry: Registry) => xds.publish(snapshot(resources(withPorts(registry), run, systemCa())), APPLY_MS)
-  const pushed = push(current.registry)
+  const snapshotOf = (registry: Registry) => snapshot(resources(withPorts(registry), run, systemCa()))
+  const pushed = xds.publish(snapshotOf(current.registry), APPLY_MS)
   if (envoy !== undefined) {
     const bootstrapPath = join(runDir.path, 'bootstrap.yaml')
     await writeFile(bootstrapPath, yamlText(bootstrap({ nodeId: NODE, run })), { mode: 0o600 })
@@ -322,27 +322,24 @@ const start = async (
       onEvent({ kind: 'rejected', problems: current.problems, text: loaded.ok ? loaded.format(refused) : loaded.text })
       return
     }
+    // First what can fail: then nothing is half taken.
+    const next = snapshotOf(loaded.registry)
     const before = current.registry
     const changed = whatChanged(before, loaded.registry)
     current.problems = loaded.warnings
     if (loaded.warnings.length > 0) onEvent({ kind: 'warnings', problems: loaded.warnings, text: loaded.text })
-    // Nothing may lead to a server when Envoy is told to forget it; nothing may lead to a new one before Envoy knows it.
-    const kept = before.servers.filter(({ name }) =>
-      loaded.registry.servers.some((server) => server.name === name && server.enabled),
-    )
-    if (kept.length < before.servers.length) {
-      const late = new AbortController()
-      await Promise.race([
-        broker.apply({ ...before, servers: kept }),
-        setTimeout(FAREWELL_MS, undefined, { signal: late.signal }).catch(() => undefined),
-      ])
-      late.abort()
-    }
+    // Nothing may lead to a server when Envoy is told to forget it, and nothing to a new one before Envoy knows it.
+    const late = new AbortController()
+    await Promise.race([
+      broker.retire(loaded.registry),
+      setTimeout(FAREWELL_MS, undefined, { signal: late.signal }).catch(() => undefined),
+    ])
+    late.abort()
     current.loaded = loaded
     current.registry = loaded.registry
     current.loadedMs = Date.now()
     current.appliedMs = undefined
-    const { envoys, of, ms } = await push(loaded.registry)
+    const { envoys, of, ms } = await xds.publish(next, APPLY_MS)
     void broker.apply(loaded.registry)
     if (of > 0 && envoys === of) current.appliedMs = ms
     onEvent({ kind: 'applied', version: loaded.version, envoys, of, ms: performance.now() - beganMs, changed })

@@ -54,7 +54,7 @@ const merged = (servers: string, offers: Readonly<Record<string, Offer>>) =>
 const A_AND_B = '  a: { url: "http://127.0.0.1:1/mcp" }\n  b: { url: "http://127.0.0.1:2/mcp" }\n'
 const PLAIN = '  a: { url: "http://127.0.0.1:1/mcp", prefix: "" }\n  b: { url: "http://127.0.0.1:2/mcp", prefix: "" }\n'
 
-t.test('tools/list', async (t) => {
+await t.test('tools/list', async (t) => {
   const rows: readonly {
     name: string
     servers: string
@@ -127,20 +127,20 @@ t.test('tools/list', async (t) => {
     },
   ]
   for (const { name, servers, offers, whole, hidden = [] } of rows)
-    t.test(name, async (t) => {
+    await t.test(name, async (t) => {
       const catalogue = merged(servers, offers)
       t.equal(catalogue.lists['tools/list'].whole.toString(), whole)
       t.strictSame(catalogue.hidden, hidden)
     })
 })
 
-t.test('names over 128 characters are hidden, 128 are not', async (t) => {
+await t.test('names over 128 characters are hidden, 128 are not', async (t) => {
   const catalogue = merged(PLAIN, { a: { tools: `{"name":"${'n'.repeat(128)}"},{"name":"${'m'.repeat(129)}"}` } })
   t.strictSame([...catalogue.table.tools.keys()], ['n'.repeat(128)])
   t.equal(catalogue.hidden.length, 1)
 })
 
-t.test('the routing table', async (t) => {
+await t.test('the routing table', async (t) => {
   const servers =
     '  a: { url: "http://127.0.0.1:1/a/mcp?k=1", client: [] }\n  b: { url: "http://127.0.0.1:2/mcp", resources: { prefix: true } }\n  c: { command: node }\n'
   const { table } = merged(servers, {
@@ -180,7 +180,7 @@ t.test('the routing table', async (t) => {
   }
 })
 
-t.test('capabilities are the union, instructions carry the server’s name', async (t) => {
+await t.test('capabilities are the union, instructions carry the server’s name', async (t) => {
   const catalogue = merged(A_AND_B, {
     a: { capabilities: { tools: {}, prompts: { listChanged: true }, tasks: {} }, instructions: 'use a' },
     b: { capabilities: { resources: { subscribe: true }, logging: {}, completions: {} }, instructions: ' use b\n' },
@@ -195,7 +195,7 @@ t.test('capabilities are the union, instructions carry the server’s name', asy
   t.equal(catalogue.instructions, '[a]\nuse a\n\n[b]\nuse b')
 })
 
-t.test('URI templates', async (t) => {
+await t.test('URI templates', async (t) => {
   const rows: readonly (readonly [template: string, uri: string, matches: boolean])[] = [
     ['x://a/{id}', 'x://a/1', true],
     ['x://a/{id}', 'x://a/', false],
@@ -221,7 +221,7 @@ t.test('URI templates', async (t) => {
   t.equal(parts !== undefined && templateMatches(parts, 'x'.repeat(4000)), false)
 })
 
-t.test('property: a template matches what it is filled with', async (t) => {
+await t.test('property: a template matches what it is filled with', async (t) => {
   const segment = fc.stringMatching(/^[a-z0-9._~-]{1,8}$/)
   fc.assert(
     fc.property(fc.array(fc.tuple(segment, segment), { minLength: 1, maxLength: 5 }), (pairs) => {
@@ -234,7 +234,7 @@ t.test('property: a template matches what it is filled with', async (t) => {
   t.pass()
 })
 
-t.test('the gateway’s own pages', async (t) => {
+await t.test('the gateway’s own pages', async (t) => {
   const many = Array.from({ length: 2500 }, (_, i) => `{"name":"t${i}"}`).join()
   const list = merged(PLAIN, { a: { tools: many } }).lists['tools/list']
   const names: string[] = []

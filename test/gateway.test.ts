@@ -164,7 +164,11 @@ await t.test('lists', async (t) => {
     a.setTools(many(901))
     await client.next(({ message: { method } }) => method === listChanged)
     for (const bad of [cursor, 'x', ''])
-      t.match((await client.send('tools/list', { cursor: bad })).message.error, { code: -32602 }, `cursor ${String(bad)}`)
+      t.match(
+        (await client.send('tools/list', { cursor: bad })).message.error,
+        { code: -32602 },
+        `cursor ${String(bad)}`,
+      )
     t.equal((await client.tools()).length, 1601)
     stream.close()
   })

@@ -465,6 +465,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
 
   // a server
   ['name with a capital', 'servers: { GitHub: { command: x } }\n', ['1:12: error: servers.GitHub: "GitHub" is not a server name: lower-case letters, digits and hyphens, a letter first, did you mean "github"?']],
+  ['a name of our own', 'servers: { broker: { command: x } }\n', ['1:12: error: servers.broker: "broker" is a name the gateway uses itself, choose another']],
   ['name with an underscore', 'servers: { a_b: { command: x } }\n', ['1:12: error: servers.a_b: "a_b" is not a server name: lower-case letters, digits and hyphens, a letter first, did you mean "a-b"?']],
   ['name with a digit first', 'servers: { 1a: { command: x } }\n', ['1:12: error: servers.1a: "1a" is not a server name: lower-case letters, digits and hyphens, a letter first']],
   ['neither url nor command', 'servers:\n  a:\n    timeout: 1s\n', ['2:3: error: servers.a: a server needs a url or a command']],

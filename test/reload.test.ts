@@ -126,6 +126,7 @@ await t.test('the catalogue follows', async (t) => {
   await t.test('another address: calls go there, and no tool vanishes meanwhile', async (t) => {
     await gateway.edit(onlyA)
     await client.call('a_echo')
+    const session = a.received.findLast(({ text }) => text.includes('echo'))?.headers['mcp-session-id']
     for (const server of [a, b]) server.forget()
     const stream = await client.stream()
     client.heard.length = 0
@@ -136,9 +137,11 @@ await t.test('the catalogue follows', async (t) => {
     stream.close()
     t.match((await client.call('a_echo', { text: 'there' })).result, says('there'))
     t.same([a.executions.get('echo'), b.executions.get('echo')], [undefined, 1])
+    await a.next(({ http, headers }) => http === 'DELETE' && headers['mcp-session-id'] === session)
+    t.equal(b.count('DELETE'), 0, "nobody hears of another server's session")
   })
   await t.test('a removed server is told that its sessions are over', async (t) => {
-    for (let n = 0; n < 20; n++) {
+    for (let n = 0; n < 10; n++) {
       await play(gateway, both)
       await client.call('b_echo')
       b.forget()
@@ -362,6 +365,8 @@ await t.test('what Envoy refuses', async (t) => {
     const printed = fromNow()
     await gateway.write(text('odd.pem'))
     await printed(/registry\.yaml:3:3: Envoy mcp-gateway refused .*secure/)
+    const [, ms] = await printed(/applied to 0\/1 Envoy in (\d+) ms/)
+    t.ok(Number(ms) < 3000, 'once Envoy has answered, nobody waits for what it refused')
     const { registry: now, problems, envoys } = await gateway.status()
     t.match(now.applied, { envoys: 0, of: 1 })
     t.match(

@@ -16,7 +16,7 @@ const claims: SessionClaims = {
 }
 const { key: _key, createdMs: _createdMs, ...negotiated } = claims
 
-t.test('a sealed id opens with its key only, and is visible ASCII', async (t) => {
+await t.test('a sealed id opens with its key only, and is visible ASCII', async (t) => {
   const one = sealer(randomBytes(32))
   const id = one.seal(claims)
   t.match(id, /^[\x21-\x7e]+$/)
@@ -25,7 +25,7 @@ t.test('a sealed id opens with its key only, and is visible ASCII', async (t) =>
   t.not(one.seal(claims), id, 'the same claims never give the same id twice')
 })
 
-t.test('property: an id with one flipped bit, or another spelling of the same bytes, is no id', async (t) => {
+await t.test('property: an id with one flipped bit, or another spelling of the same bytes, is no id', async (t) => {
   const one = sealer(randomBytes(32))
   const id = one.seal(claims)
   const bytes = Buffer.from(id, 'base64url')
@@ -44,20 +44,20 @@ t.test('property: an id with one flipped bit, or another spelling of the same by
 
 const tableAt = (key: Uint8Array, now: () => number) => sessionTable({ sealer: sealer(key), idleMs: () => 1000, now })
 
-t.test('the table', async (t) => {
+await t.test('the table', async (t) => {
   const key = randomBytes(32)
   let nowMs = 1_000_000
   const table = tableAt(key, () => nowMs)
 
-  t.test('finds what it began, not what ended', async (t) => {
+  await t.test('finds what it began, not what ended', async (t) => {
     const { id, session } = table.begin(negotiated)
     t.equal(table.find(id), session)
     table.end(session)
     t.equal(table.find(id), undefined)
     t.equal(table.find(id), undefined, 'still dead the second time')
   })
-  t.test('a forged id is nobody', async (t) => t.equal(table.find('forged'), undefined))
-  t.test('idle sessions are named, used ones are not', async (t) => {
+  await t.test('a forged id is nobody', async (t) => t.equal(table.find('forged'), undefined))
+  await t.test('idle sessions are named, used ones are not', async (t) => {
     const a = table.begin(negotiated)
     const b = table.begin(negotiated)
     nowMs += 900
@@ -65,7 +65,7 @@ t.test('the table', async (t) => {
     nowMs += 200
     t.strictSame(table.sweep(), [a.session])
   })
-  t.test('a server’s session leads to its owner, also after the server lost it', async (t) => {
+  await t.test('a server’s session leads to its owner, also after the server lost it', async (t) => {
     const { session } = table.begin(negotiated)
     table.bind(session, 'weather', { id: 'one', protocolVersion: '2025-11-25' })
     t.equal(table.owner('weather', 'one'), session)
@@ -78,7 +78,7 @@ t.test('the table', async (t) => {
   })
 })
 
-t.test('with the same key an id outlives a restart; an ended one does not come back', async (t) => {
+await t.test('with the same key an id outlives a restart; an ended one does not come back', async (t) => {
   const key = randomBytes(32)
   let nowMs = 1_000_000
   const before = tableAt(key, () => nowMs)

@@ -32,6 +32,11 @@ export interface Broker extends Context {
    * that go have been told, or do not listen.
    */
   apply(registry: Registry): Promise<void>
+  /**
+   * Prepares for a registry that Envoy does not have yet: ends the sessions of servers that go, or whose name will lead
+   * to another address, so that no id of one ever reaches the other. Calls of the latter wait until `apply`.
+   */
+  retire(next: Registry): Promise<void>
   client(session: ClientSession): ClientState
   /** The states of clients that have one, for keep-alive and counting. */
   clients(): Iterable<ClientState>
@@ -108,7 +113,7 @@ export const broker = (options: Options): Broker => {
         })
     },
     message(upstream, client, message) {
-      const deliver = (bytes: Buffer): boolean => client.send(bytes)
+      const deliver = (bytes: Buffer): boolean => client.sendFrom(upstream.server.name, bytes)
       if (message.kind === 'request') ask(upstream, client, message, deliver)
       else hear(upstream, client, message, deliver)
     },
@@ -133,7 +138,17 @@ export const broker = (options: Options): Broker => {
     await Promise.allSettled(told)
   }
 
-  return {
+  /** Servers whose entry leads elsewhere soon: nothing is asked of them until it does. */
+  const moving = new Map<string, { readonly done: Promise<void>; readonly end: () => void }>()
+  const hold = (name: string): void => {
+    let end: () => void = () => undefined
+    const done = new Promise<void>((resolve) => {
+      end = resolve
+    })
+    moving.set(name, { done, end })
+  }
+
+  const self: Broker = {
     version: options.version,
     sessions,
     table: sessions,
@@ -142,6 +157,19 @@ export const broker = (options: Options): Broker => {
     settled: async () => {
       // A server added later never holds up the lists of the others: its tools are announced when they are known.
       await first
+    },
+    moved: (name) => moving.get(name)?.done,
+    async retire(next) {
+      if (registry === undefined) return
+      const wanted = new Map(next.servers.filter(({ enabled }) => enabled).map((server) => [server.name, server]))
+      const kept = registry.servers.filter(({ name }) => wanted.has(name))
+      const gone = kept.length < registry.servers.length ? self.apply({ ...registry, servers: kept }) : undefined
+      const changed = [...upstreams.values()].filter(({ server }) => {
+        const other = wanted.get(server.name)
+        return other !== undefined && conversation(server) !== conversation(other)
+      })
+      for (const { server } of changed) hold(server.name)
+      await Promise.all([gone, ...changed.map(drop)])
     },
     async apply(next) {
       const enabled = new Map(next.servers.filter((server) => server.enabled).map((server) => [server.name, server]))
@@ -172,6 +200,8 @@ export const broker = (options: Options): Broker => {
         })
       }
       const told = gone.map(drop)
+      for (const { end } of moving.values()) end()
+      moving.clear()
       begin(Promise.all([...upstreams.values()].map(({ settled }) => settled)))
       merge()
       await Promise.all(told)
@@ -200,6 +230,7 @@ export const broker = (options: Options): Broker => {
       upstreams.clear()
     },
   }
+  return self
 }
 
 /** `params.uri` of a notification. */

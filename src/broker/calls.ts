@@ -75,6 +75,10 @@ export const runCall = async (
   const { name } = upstream.server
   const running = {
     server: name,
+    send(bytes: Buffer) {
+      reply.message(bytes)
+      return !reply.ended
+    },
     cancel(notification: Buffer) {
       cancelled = true
       void upstream.tell(client, notification)

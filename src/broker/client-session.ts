@@ -23,6 +23,8 @@ export interface Question {
 /** A call the broker runs for the client. */
 export interface RunningCall {
   readonly server: string
+  /** Sends the client a message on the call's own stream; false: the client is gone. */
+  send(bytes: Buffer): boolean
   /** Tells the server; ends the call soon after when the server says nothing more. */
   cancel(notification: Buffer): void
 }
@@ -65,7 +67,14 @@ export class ClientState {
     })
   }
 
-  /** Sends a message of ours or of a server outside any call; false: the client listens nowhere. */
+  /** A server's message outside any call: on the client's stream, or on one of a call that server is working on. */
+  sendFrom(server: string, bytes: Buffer): boolean {
+    if (this.send(bytes)) return true
+    for (const call of this.calls.values()) if (call.server === server) return call.send(bytes)
+    return false
+  }
+
+  /** Sends a message on the client's stream; false: it has none. */
   send(bytes: Uint8Array): boolean {
     const stream = this.#stream
     if (stream === undefined || stream.writableEnded) return false

@@ -32,14 +32,14 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
     const chunks: Buffer[] = []
     let size = 0
     let decoder: SseDecoder | undefined
-    let stop: (() => void) | undefined
+    const exchange: { stop?: () => void } = {}
     let settled = false
     const finish = (outcome: Outcome, early: boolean): void => {
       if (settled) return
       settled = true
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
-      if (early) stop?.()
+      if (early) exchange.stop?.()
       const sessionId = headers[SESSION_ID]
       resolve({ outcome, sessionId: typeof sessionId === 'string' ? sessionId : undefined })
     }
@@ -57,7 +57,7 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
       return
     }
     signal.addEventListener('abort', onAbort)
-    stop = client.start(options.request, {
+    exchange.stop = client.start(options.request, {
       head(code, received) {
         timer.refresh()
         status = code
@@ -108,7 +108,7 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
         fail('server-down', error.message)
       },
     })
-    if (settled) stop()
+    if (settled) exchange.stop()
   })
 
 /** Answers that are the gateway's problem with the server, never the client's. */

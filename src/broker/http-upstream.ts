@@ -9,6 +9,8 @@ import type { Outcome, Upstream, UpstreamCall, UpstreamEvents } from './upstream
 
 /** A server that ends its stream is asked again, not sooner than this. */
 const RELISTEN_MS = 1000
+/** A server may hold back the head of its stream until it has something to say. */
+const LISTENS_WITHIN_MS = 250
 
 export const httpUpstream = (
   endpoint: HttpEndpoint,
@@ -82,6 +84,7 @@ export const httpUpstream = (
         return outcome.body
       },
       close() {
+        if (ending.signal.aborted) return
         ending.abort()
         void closeSession(endpoint, session)
       },
@@ -123,7 +126,10 @@ export const httpUpstream = (
     }
     table.bind(client.session, name, session)
     if (client.logLevel !== undefined && initialized.capabilities.has('logging')) await upstream.setLevel(client)
-    upstream.listen(client)
+    // A server may ask on its stream for what it needs during a call, so that stream is open before the first call.
+    if (mayAsk(client))
+      await Promise.race([listening(client), pause(LISTENS_WITHIN_MS, AbortSignal.timeout(LISTENS_WITHIN_MS))])
+    else upstream.listen(client)
     return session
   }
   /** Forgets a session, unless another call has replaced it meanwhile. */
@@ -155,7 +161,7 @@ export const httpUpstream = (
     } catch (error) {
       discovery.refresh()
       const detail = error instanceof Error ? error.message : String(error)
-      return { kind: 'failed', reason: /^no byte for/.test(detail) ? 'server-silent' : 'server-down', detail }
+      return { kind: 'failed', reason: detail.startsWith('no byte for') ? 'server-silent' : 'server-down', detail }
     }
   }
 
@@ -167,10 +173,10 @@ export const httpUpstream = (
     update(next) {
       if (next.kind === 'http') endpoint.server = next
     },
-    status: discovery.status,
-    catalogue: discovery.catalogue,
+    status: () => discovery.status(),
+    catalogue: () => discovery.catalogue(),
     settled: discovery.settled,
-    refresh: discovery.refresh,
+    refresh: () => discovery.refresh(),
     async call(call) {
       const session = await opened(call.client)
       if ('kind' in session) return session
@@ -197,28 +203,48 @@ export const httpUpstream = (
       const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"logging/setLevel","params":${client.logLevel}}`)
       await send(endpoint, session, body, id, { signal: AbortSignal.timeout(5000) })
     },
-    listen(client) {
-      const session = client.session.servers.get(name)
-      if (!client.hasStream || session?.id === undefined || client.serverStreams.has(name)) return
-      const ending = new AbortController()
-      client.serverStreams.set(name, () => ending.abort())
-      void keepListening(client, session, ending.signal).finally(() => client.serverStreams.delete(name))
-    },
+    listen: (client) => void listening(client),
     async leave(client) {
       client.serverStreams.get(name)?.()
       const session = client.session.servers.get(name)
       if (session !== undefined) await closeSession(endpoint, session)
     },
-    close: discovery.close,
+    close: () => discovery.close(),
   }
 
-  const keepListening = async (client: ClientState, session: ServerSession, signal: AbortSignal): Promise<void> => {
-    while (!signal.aborted && client.hasStream) {
+  /** Whether this server could ask this client for something. */
+  const mayAsk = (client: ClientState): boolean =>
+    endpoint.server.client.some((feature) => client.session.claims.features.includes(feature))
+
+  /** Listens to what the server says outside calls, if anybody would hear it; resolves once it does, or cannot. */
+  const listening = (client: ClientState): Promise<void> =>
+    new Promise((resolve) => {
+      const session = client.session.servers.get(name)
+      const wanted = client.hasStream || mayAsk(client)
+      if (!wanted || session?.id === undefined || client.serverStreams.has(name)) {
+        resolve()
+        return
+      }
+      const ending = new AbortController()
+      client.serverStreams.set(name, () => ending.abort())
+      void keepListening(client, session, resolve, ending.signal).finally(() => {
+        client.serverStreams.delete(name)
+        resolve()
+      })
+    })
+
+  const keepListening = async (
+    client: ClientState,
+    session: ServerSession,
+    opened: () => void,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    while (!signal.aborted && (client.hasStream || mayAsk(client))) {
       const how = await listenOnce(
         endpoint,
         session,
         (message) => events.message(upstream, client, message),
-        () => undefined,
+        opened,
         signal,
       )
       // A lost session is found out by the next call; until then there is nothing to hear.

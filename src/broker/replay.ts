@@ -22,6 +22,7 @@ export const replay = async (
   const server = text(headers[REPLAY_SERVER]) ?? ''
   const lostId = text(headers[SESSION_ID])
   const status = Number(text(headers[REPLAY_STATUS]) ?? 0)
+  await broker.moved(server)
   const upstream = broker.upstreams.get(server)
   const id = message.id ?? 'null'
   reply.labels.server = server

@@ -60,6 +60,7 @@ export class Reply {
     if (this.ended) return
     this.openStream()
     this.#res.write(sseEvent(bytes))
+    this.#lastWriteMs = Date.now()
     if (this.#res.writableLength > MOST_UNREAD_BYTES) this.#res.destroy()
   }
 

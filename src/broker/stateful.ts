@@ -21,6 +21,8 @@ export interface Context {
   readonly upstreams: ReadonlyMap<string, Upstream>
   catalogue(): Catalogue
   clients(): Iterable<ClientState>
+  /** Resolves once a server whose entry is being changed can be asked again; undefined: it can. */
+  moved(server: string): Promise<void> | undefined
   /** Resolves when every server has answered once, failed once or used up its time. */
   settled(): Promise<void>
 }
@@ -100,6 +102,7 @@ const call: Answer = async ({ context, client, message, bytes, reply, id, method
     reply.refuse(target.refusal, id, target.subject === undefined ? {} : { subject: target.subject })
     return
   }
+  await context.moved(target.row.server)
   const upstream = context.upstreams.get(target.row.server)
   reply.labels.server = target.row.server
   if (method === 'tools/call') reply.labels.tool = target.row.own

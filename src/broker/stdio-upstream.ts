@@ -100,16 +100,16 @@ export const stdioUpstream = (
       end = resolve
     })
     const pending = new Map<string, Pending>()
-    let process: Process | undefined
+    const heard: { by?: Process } = {}
     const child = await start(
       server,
       (line) => {
-        if (process !== undefined) hear(process, line, changed)
+        if (heard.by !== undefined) hear(heard.by, line, changed)
       },
       starts++ > 0,
     )
     const started: Process = { child, pending }
-    process = started
+    heard.by = started
     void child.ended.then((ending) => {
       if (current === started) current = undefined
       const said = child.lastStderr()
@@ -221,10 +221,10 @@ export const stdioUpstream = (
     update(next) {
       if (next.kind === 'stdio') server = next
     },
-    status: discovery.status,
-    catalogue: discovery.catalogue,
+    status: () => discovery.status(),
+    catalogue: () => discovery.catalogue(),
     settled: discovery.settled,
-    refresh: discovery.refresh,
+    refresh: () => discovery.refresh(),
     call: (call) => {
       const process = current
       if (process === undefined) {

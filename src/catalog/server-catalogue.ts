@@ -1,6 +1,7 @@
 /** What one server offers, in its own words: raw JSON of every tool, prompt, resource and template. */
 import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
+import type { MethodAnsweredBy } from '../mcp/methods.ts'
 
 /** The four lists, each with the member of its result that holds the items and the member that names one. */
 export const lists = {
@@ -8,7 +9,7 @@ export const lists = {
   'prompts/list': { kind: 'prompts', items: 'prompts', key: 'name' },
   'resources/list': { kind: 'resources', items: 'resources', key: 'uri' },
   'resources/templates/list': { kind: 'templates', items: 'resourceTemplates', key: 'uriTemplate' },
-} as const
+} as const satisfies Record<MethodAnsweredBy<'all'>, unknown>
 
 export type ListMethod = keyof typeof lists
 export type ItemKind = (typeof lists)[ListMethod]['kind']

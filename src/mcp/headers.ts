@@ -3,7 +3,6 @@
 /** MCP's own headers. */
 export const SESSION_ID = 'mcp-session-id'
 export const PROTOCOL_VERSION = 'mcp-protocol-version'
-export const LAST_EVENT_ID = 'last-event-id'
 
 /** Envoy's own, never a client's: also the id of the decision in errors, logs and metadata. */
 export const REQUEST_ID = 'x-request-id'

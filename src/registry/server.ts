@@ -46,7 +46,14 @@ export const server = (inspection: Inspection, name: string, sheet: ServerSheet)
   return upstream === undefined ? undefined : { ...served, ...upstream }
 }
 
+/** Envoy's clusters of our own are named like those of servers. */
+const TAKEN: ReadonlySet<string> = new Set(['broker', 'closed'])
+
 const checkName = (inspection: Inspection, path: Path, name: string): void => {
+  if (TAKEN.has(name)) {
+    inspection.errorAtKey(path, `"${name}" is a name the gateway uses itself`, 'choose another')
+    return
+  }
   if (/^[a-z][a-z0-9-]*$/.test(name)) return
   const better = name.toLowerCase().replaceAll(/[_\s.]+/g, '-')
   const hint = /^[a-z][a-z0-9-]*$/.test(better) ? `did you mean "${better}"?` : undefined

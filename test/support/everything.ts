@@ -2,12 +2,12 @@
 import { fileURLToPath } from 'node:url'
 import { startChild } from './child.ts'
 
-const preload = new URL('./bind-loopback.mjs', import.meta.url)
+const preload = new URL('../../examples/quickstart/bind-loopback.mjs', import.meta.url)
 const server = new URL('../../node_modules/@modelcontextprotocol/server-everything/dist/index.js', import.meta.url)
 
 export const startEverything = async (): Promise<AsyncDisposable & { readonly url: string }> => {
   const args = ['--import', preload.href, fileURLToPath(server), 'streamableHttp']
   const child = startChild(args, { env: { PORT: '0' } })
-  const [, address] = await child.says(/listening on (127\.0\.0\.1:\d+)/)
-  return { url: `http://${address}/mcp`, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() }
+  const [url = ''] = await child.says(/http:\/\/127\.0\.0\.1:\d+\/mcp/)
+  return { url, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() }
 }
