@@ -55,7 +55,7 @@ const checkNode = () => {
 /** The npm that runs us, or the one on PATH. */
 const npm = () => {
   const own = process.env['npm_execpath'] ?? ''
-  return /npm-cli\.c?js$/u.test(own) ? [process.execPath, [own]] : ['npm', []]
+  return /npm-cli\.c?js$/u.test(own) ? { command: process.execPath, before: [own] } : { command: 'npm', before: [] }
 }
 
 /** Whether npm itself has installed after the lock file was last written. */
@@ -68,12 +68,12 @@ const installDependencies = (stamp) => {
   const lock = digest(readFileSync(at('package-lock.json')))
   const installed = existsSync(at('node_modules', '.package-lock.json'))
   if (installed && (stamp.lock === lock || installedByHand())) return { ...stamp, lock }
-  const [command, args] = npm()
+  const { command, before } = npm()
   // The build and the tests need what a production setting would leave out.
   run(
     'installing dependencies (npm ci)',
     command,
-    [...args, 'ci', '--include=dev'],
+    [...before, 'ci', '--include=dev'],
     'see that npm reaches its registry',
   )
   return { lock }

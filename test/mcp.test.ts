@@ -129,11 +129,7 @@ const bodies: readonly (readonly [string, string | Uint8Array, string])[] = [
     call('{"arguments":{"Name":1,"name":2}}'),
     'request 1 tools/call params={"arguments":{"Name":1,"name":2}}',
   ],
-  [
-    'a key that ends in NUL is another key',
-    call('{"name":"a","name\\u0000":"b"}'),
-    'request 1 tools/call params={"name":"a","name\\u0000":"b"} name="a"',
-  ],
+  ['a key that some parsers end at a NUL', call('{"name":"a","name\\u0000":"b"}'), 'case-variant 1'],
   ['__proto__', call('{"__proto__":{"name":"x"}}'), 'request 1 tools/call params={"__proto__":{"name":"x"}}'],
   ['no version', '{"id":1,"method":"ping"}', 'not-jsonrpc 1'],
   ['version 2.00', '{"jsonrpc":"2.00","id":1,"method":"ping"}', 'not-jsonrpc 1'],
