@@ -33,6 +33,10 @@ const tools = (name: string): readonly Tool[] => [
   { name: 'sample', run: asks('sampling/createMessage', { messages: [], maxTokens: 1 }, { id: '"s"' }) },
   { name: 'roots', run: asks('roots/list', {}, { id: '9007199254740993' }) },
   { name: 'odd-question', run: asks('no/such', {}) },
+  {
+    name: 'elicit-stream',
+    run: asks('elicitation/create', { message: 'there?', requestedSchema: {} }, { id: '1', over: 'stream at once' }),
+  },
   { name: 'ping', run: asks('ping', {}) },
   { name: 'ping-stream', run: asks('ping', {}, { over: 'stream' }) },
   {
@@ -358,6 +362,15 @@ await t.test('what servers ask of clients', async (t) => {
       asked(client).map(({ on }) => on),
       ['get'],
     )
+  })
+  await t.test("in a session's first call, on the server's stream, which is open by then", async (t) => {
+    for (let i = 0; i < 20; i++) {
+      await using client = await connect(gateway.url, { capabilities: everything, answers: echoing })
+      // A client that does not listen is asked on the stream of its call.
+      if (i % 2 === 0) await client.stream()
+      t.match((await client.call('a_elicit-stream')).result, { content: [{ text: /there\?/ }] })
+      t.equal(asked(client)[0]?.on, i % 2 === 0 ? 'get' : 'post')
+    }
   })
   await t.test('an answer counts once, and only from whom was asked', async (t) => {
     await using client = await connect(gateway.url, { capabilities: { elicitation: {} } })

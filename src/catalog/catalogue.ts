@@ -1,5 +1,6 @@
 /** All servers' lists merged into one, with the routing table that belongs to them; a pure function of registry and answers. */
 import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
+import type { Span } from '../mcp/message.ts'
 import type { Registry, Selection, Server } from '../registry/model.ts'
 import { select } from '../registry/selection.ts'
 import { emptyTable, type Row, type RoutingTable, type ServerRow, type TemplateRow } from './routing-table.ts'
@@ -106,7 +107,12 @@ const mergeList = (
         hidden.push({ server: server.name, kind, name: exposed, reason })
         continue
       }
-      rows.set(exposed, { exposed, own: item.own, server: server.name, hints: kind === 'tools' ? hintsOf(item) : '' })
+      rows.set(exposed, {
+        exposed,
+        own: item.own,
+        server: server.name,
+        hints: kind === 'tools' ? traitsOf(item).hints : '',
+      })
       items.push(
         exposed === item.own
           ? item.json
@@ -149,13 +155,27 @@ const whyHidden = (kind: ItemKind, item: Item, exposed: string, rows: ReadonlyMa
   if (first !== undefined) return `the name is taken by server "${first.server}"`
   if (!speakable[kind].test(exposed)) return 'the name has characters or a length that clients refuse'
   if (kind === 'templates' && templateParts(exposed) === undefined) return 'the URI template is malformed'
-  if (kind === 'tools' && needsTask(item))
+  if (kind === 'tools' && traitsOf(item).needsTask)
     return 'the tool can only be called as a task, which the gateway does not offer'
   return undefined
 }
 
-const needsTask = ({ json }: Item): boolean => {
-  const execution = members(json).get('execution')
+/** What a tool says of itself beside its name; read once, since every change of any list merges them all again. */
+interface Traits {
+  readonly needsTask: boolean
+  readonly hints: string
+}
+const traits = new WeakMap<Item, Traits>()
+const traitsOf = (item: Item): Traits => {
+  const known = traits.get(item)
+  if (known !== undefined) return known
+  const said = members(item.json)
+  const read = { needsTask: needsTask(item, said.get('execution')), hints: hintsOf(item, said.get('annotations')) }
+  traits.set(item, read)
+  return read
+}
+
+const needsTask = ({ json }: Item, execution: Span | undefined): boolean => {
   if (execution === undefined || json[execution.start] !== 0x7b) return false
   const support = members(json, execution).get('taskSupport')
   return support !== undefined && json[support.start] === 0x22 && stringOf(json, support) === 'required'
@@ -169,8 +189,7 @@ const hints = [
 ] as const
 
 /** The tool's annotations as one header value; what it does not say is `unspecified`. */
-const hintsOf = ({ json }: Item): string => {
-  const annotations = members(json).get('annotations')
+const hintsOf = ({ json }: Item, annotations: Span | undefined): string => {
   const said =
     annotations !== undefined && json[annotations.start] === 0x7b
       ? members(json, annotations)
