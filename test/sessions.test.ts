@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { sealer } from '../src/sessions/session-id.ts'
-import { type SessionClaims, sessionTable } from '../src/sessions/session-table.ts'
+import { type SessionClaims, sealer } from '../src/sessions/session-id.ts'
+import { sessionTable } from '../src/sessions/session-table.ts'
 
 const claims: SessionClaims = {
   key: 'k',

@@ -2,7 +2,7 @@
 import { capabilityNames } from '../catalog/server-catalogue.ts'
 import { members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { ClientFeature } from '../registry/model.ts'
-import type { SessionClaims } from '../sessions/session-table.ts'
+import type { SessionClaims } from '../sessions/session-id.ts'
 import { resultOf } from './server-message.ts'
 
 /** Ids of our own requests; no client can have one since it would need to be guessed. */

@@ -4,7 +4,7 @@ import { members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { negotiate } from '../mcp/versions.ts'
 import type { ClientFeature } from '../registry/model.ts'
-import type { SessionClaims } from '../sessions/session-table.ts'
+import type { SessionClaims } from '../sessions/session-id.ts'
 
 const FEATURES: readonly ClientFeature[] = ['elicitation', 'sampling', 'roots']
 /** The id carries the capabilities; what no server could use is not worth its length. */

@@ -1,12 +1,27 @@
 /** Sealed session ids: AES-256-GCM over what was negotiated, so that an id can be read but neither made nor changed outside. */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { ClientFeature } from '../registry/model.ts'
-import type { SessionClaims } from './session-table.ts'
 
 const IV_BYTES = 12
 const TAG_BYTES = 16
 /** Bound into every id: another format or another use of the key never opens here. */
 const PURPOSE = Buffer.from('mcp-gateway session 1')
+
+/** What a sealed session id carries, so that any process with the key can read it. */
+export interface SessionClaims {
+  /** 16 random bytes, base64url; the key of every table. */
+  readonly key: string
+  /** When it was made, ms since the epoch. */
+  readonly createdMs: number
+  /** What was negotiated with the client. */
+  readonly protocolVersion: string
+  /** The client's declared capabilities as JSON text, cut down to the ones we know. */
+  readonly capabilities: string
+  /** The features among them that a server could use. */
+  readonly features: readonly ClientFeature[]
+  readonly clientName: string
+  readonly clientVersion: string
+}
 
 /** Seals and opens ids with one 32-byte key. */
 export interface Sealer {

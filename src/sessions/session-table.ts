@@ -1,23 +1,6 @@
 /** Clients' sessions and the sessions that servers opened for them; what a sealed id leads to. */
 import { randomBytes } from 'node:crypto'
-import type { ClientFeature } from '../registry/model.ts'
-import type { Sealer } from './session-id.ts'
-
-/** What a sealed session id carries, so that any process with the key can read it. */
-export interface SessionClaims {
-  /** 16 random bytes, base64url; the key of every table. */
-  readonly key: string
-  /** When it was made, ms since the epoch. */
-  readonly createdMs: number
-  /** What was negotiated with the client. */
-  readonly protocolVersion: string
-  /** The client's declared capabilities as JSON text, cut down to the ones we know. */
-  readonly capabilities: string
-  /** The features among them that a server could use. */
-  readonly features: readonly ClientFeature[]
-  readonly clientName: string
-  readonly clientVersion: string
-}
+import type { Sealer, SessionClaims } from './session-id.ts'
 
 /** A session a server opened for one client's session. `id` undefined: the server has no sessions. */
 export interface ServerSession {
