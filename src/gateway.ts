@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises'
 import { serveAdmin } from './admin/server.ts'
 import type { Refusal, Status } from './admin/status.ts'
 import { type Broker, broker as makeBroker } from './broker/broker.ts'
+import { ownId } from './broker/handshake.ts'
 import { httpUpstream } from './broker/http-upstream.ts'
 import { innerClient } from './broker/inner-client.ts'
 import { serveBroker } from './broker/server.ts'
@@ -174,7 +175,7 @@ const start = async (
     sessions,
     makeUpstream: (server: Server, events) =>
       server.kind === 'http'
-        ? httpUpstream({ server, client: inner, nextId: () => `"${salt}-${++nextId}"` }, sessions, version, events)
+        ? httpUpstream({ server, client: inner, nextId: () => ownId(salt, ++nextId) }, sessions, version, events)
         : stdioUpstream(
             server,
             (entry, onMessage, again) => {

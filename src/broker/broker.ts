@@ -26,7 +26,6 @@ interface Options {
 }
 
 export interface Broker extends Context {
-  readonly sessions: SessionTable
   /**
    * Takes a new registry, at once: servers that are the same go on, the others are closed or opened. Resolves when those
    * that go have been told, or do not listen.
@@ -151,7 +150,6 @@ export const broker = (options: Options): Broker => {
   const self: Broker = {
     version: options.version,
     sessions,
-    table: sessions,
     upstreams,
     catalogue: () => catalogue,
     settled: async () => {

@@ -75,7 +75,7 @@ export const runCall = async (
   const { name } = upstream.server
   const running = {
     server: name,
-    send(bytes: Buffer) {
+    send: (bytes: Buffer): boolean => {
       reply.message(bytes)
       return !reply.ended
     },
@@ -97,16 +97,7 @@ export const runCall = async (
     onMessage(message) {
       if (message.kind === 'request') {
         questions++
-        ask(
-          upstream,
-          client,
-          message,
-          (bytes) => {
-            reply.message(bytes)
-            return !reply.ended
-          },
-          () => questions--,
-        )
+        ask(upstream, client, message, running.send, () => questions--)
       } else hear(upstream, client, message, (bytes) => reply.message(bytes))
     },
   })

@@ -5,7 +5,7 @@ import type { ClientFeature } from '../registry/model.ts'
 import type { SessionClaims } from '../sessions/session-id.ts'
 import { resultOf } from './server-message.ts'
 
-/** Ids of our own requests; no client can have one since it would need to be guessed. */
+/** The raw id of a request of ours. */
 export const ownId = (salt: string, n: number): string => `"${salt}-${n}"`
 
 /** What a server says of itself. */

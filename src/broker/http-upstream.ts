@@ -61,8 +61,7 @@ export const httpUpstream = (
       }
       void listen()
     })
-    // A server may hold back the stream's head until it has something to say.
-    await Promise.race([opened, pause(250, both)])
+    await Promise.race([opened, pause(LISTENS_WITHIN_MS, both)])
     return {
       initialized,
       get announces() {

@@ -17,7 +17,7 @@ import type { Upstream } from './upstream.ts'
 /** What the answers are made of; read anew for each request. */
 export interface Context {
   readonly version: string
-  readonly table: SessionTable
+  readonly sessions: SessionTable
   readonly upstreams: ReadonlyMap<string, Upstream>
   catalogue(): Catalogue
   clients(): Iterable<ClientState>
@@ -54,7 +54,7 @@ export const initialize = async (
     return
   }
   await context.settled()
-  const session = context.table.begin(declared)
+  const session = context.sessions.begin(declared)
   const result = initializeResult(context.catalogue(), declared.protocolVersion, context.version)
   reply.end(`{"jsonrpc":"2.0","id":${id},"result":${result}}`, 200, 'application/json', session.id)
 }

@@ -40,8 +40,6 @@ export interface XdsServer extends AsyncDisposable {
   status(): readonly EnvoyStatus[]
   /** The inner listeners of the connected Envoys. */
   innerSockets(): readonly string[]
-  /** An Envoy connected. */
-  onConnect(listener: (node: EnvoyNode) => void): void
   /** An Envoy came, went or acknowledged; one may have all of the newest snapshot now. */
   onApplied(listener: (applied: Applied) => void): void
   /** An Envoy refused a resource; reported once per version and Envoy. */
@@ -74,7 +72,6 @@ const shortName = (type: string): string => type.slice(type.lastIndexOf('.') + 1
 /** Serves until disposed of. Rejects when the socket cannot be had. */
 export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServer> => {
   const connections = new Map<Connection, (event: Event) => void>()
-  const connected = channel<[EnvoyNode]>()
   const progress = channel<[Applied]>()
   const nacked = channel<[Nack & { readonly node: string }]>()
   const traffic = channel<['push' | 'ack' | 'nack', string]>()
@@ -129,7 +126,6 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
       send({ kind: 'request', request })
       if (!first) return
       log.info('Envoy connected', { node: node.id, version: node.version })
-      connected.tell(node)
     })
     call.on('end', () => {
       gone()
@@ -168,7 +164,6 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
     applied,
     status: () => [...connections.keys()].map(({ node, since, stream }) => envoyStatus(node, since, stream)),
     innerSockets: () => [...connections.keys()].flatMap(({ node }) => node.innerSocket ?? []),
-    onConnect: connected.on,
     onApplied: progress.on,
     onNack: nacked.on,
     onAds: traffic.on,
