@@ -93,7 +93,9 @@ const measure = async (): Promise<Results> => {
     await using contenders = await startContenders(bed)
     if (only.includes('calls')) {
       const calls = await measureCalls(bed, contenders, { rounds, ms })
-      results = { ...results, calls, paths: await pathsTaken(bed, contenders) }
+      const { stateful, stateless } = contenders.gateways
+      const paths = await pathsTaken(stateful)
+      results = { ...results, calls, paths, statelessPaths: await pathsTaken(stateless) }
     }
     // After the calls: what is cold is the client, not the gateway.
     if (only.includes('cold'))

@@ -1,8 +1,11 @@
-/** Calls of a tool, four ways, in interleaved rounds: the machine's moods meet all of them alike. */
+/** Calls of a tool, by every way there is, in interleaved rounds: the machine's moods meet all of them alike. */
 import { type Bed, type Contender, type Contenders, inTurn } from './bed.ts'
+import type { Caller } from './caller.ts'
+import type { Gateway } from './gateway.ts'
 import { openSession } from './mcp-client.ts'
-import type { CallSample, SoakSample } from './results.ts'
 import { rssMb } from './processes.ts'
+import type { CallSample, Paths, SoakSample } from './results.ts'
+import { clientOf } from './subjects.ts'
 
 const SHAPES = [
   { concurrency: 1, bytes: 200 },
@@ -12,15 +15,19 @@ const SHAPES = [
 ] as const
 const MOST = 16
 
-/** Each connection has a session of its own. */
-const sessionsOf = async (contender: Contender): Promise<readonly string[]> => {
-  const ids: string[] = []
+/** Each connection has a session of its own, where there are any. */
+const callersOf = async (contender: Contender): Promise<readonly Caller[]> => {
+  const callers: Caller[] = []
   for (let i = 0; i < MOST; i++) {
+    if (clientOf(contender.subject) === 'stateless') {
+      callers.push({ era: 'stateless' })
+      continue
+    }
     const session = await openSession(contender, contender.capabilities)
-    ids.push(session.id)
+    callers.push({ era: 'stateful', session: session.id })
     await session.hangUp()
   }
-  return ids
+  return callers
 }
 
 export const measureCalls = async (
@@ -28,13 +35,13 @@ export const measureCalls = async (
   { all }: Contenders,
   { rounds, ms }: { readonly rounds: number; readonly ms: number },
 ): Promise<readonly CallSample[]> => {
-  const sessions = new Map<Contender, readonly string[]>()
-  for (const contender of all) sessions.set(contender, await sessionsOf(contender))
+  const callers = new Map<Contender, readonly Caller[]>()
+  for (const contender of all) callers.set(contender, await callersOf(contender))
   const measure = (contender: Contender, concurrency: number, bytes: number, forMs: number) =>
     bed.load.run({
       port: contender.port,
       path: contender.path,
-      sessions: (sessions.get(contender) ?? []).slice(0, concurrency),
+      callers: (callers.get(contender) ?? []).slice(0, concurrency),
       request: { kind: 'call', tool: contender.tool, bytes },
       until: { ms: forMs },
       tree: contender.tree,
@@ -55,7 +62,7 @@ export const measureCalls = async (
 }
 
 /** How many calls the gateway counted on each path; its log of them is a second behind. */
-export const pathsTaken = async (bed: Bed, { gateway }: Contenders): Promise<Readonly<Record<string, number>>> => {
+export const pathsTaken = async (gateway: Gateway): Promise<Paths> => {
   const count = async (): Promise<Record<string, number>> => {
     const paths: Record<string, number> = {}
     for (const [, labels = '', value] of (await gateway.metrics()).matchAll(
@@ -75,14 +82,14 @@ export const pathsTaken = async (bed: Bed, { gateway }: Contenders): Promise<Rea
 }
 
 /** Many calls on the direct path: not one may fail. */
-export const soak = async (bed: Bed, { all, gateway }: Contenders, requests: number): Promise<SoakSample> => {
+export const soak = async (bed: Bed, { all, gateways }: Contenders, requests: number): Promise<SoakSample> => {
   const contender = all.find(({ subject }) => subject === 'direct path')
   if (contender === undefined) throw new Error('there is no direct path')
   bed.say(`${requests} calls on the direct path`)
   const result = await bed.load.run({
     port: contender.port,
     path: contender.path,
-    sessions: await sessionsOf(contender),
+    callers: await callersOf(contender),
     request: { kind: 'call', tool: contender.tool, bytes: 200 },
     until: { requests },
     tree: contender.tree,
@@ -93,7 +100,7 @@ export const soak = async (bed: Bed, { all, gateway }: Contenders, requests: num
     failed,
     ...(failure !== undefined && { failure }),
     ms,
-    nodeMb: rssMb(gateway.tree.node),
-    envoyMb: rssMb(gateway.tree.envoy),
+    nodeMb: rssMb(gateways.stateful.tree.node),
+    envoyMb: rssMb(gateways.stateful.tree.envoy),
   }
 }

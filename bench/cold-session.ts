@@ -1,8 +1,9 @@
-/** A client's first seconds: connect, initialize, initialized, tools/list, the first call. */
+/** A client's first seconds: connect, initialize and initialized or server/discover, tools/list, the first call. */
 import { type Bed, type Contender, type Contenders, inTurn } from './bed.ts'
-import { openSession } from './mcp-client.ts'
+import { discover, openSession } from './mcp-client.ts'
 import { cpuMs } from './processes.ts'
 import { type ColdSample, median } from './results.ts'
+import { clientOf } from './subjects.ts'
 
 /** Sessions in the round before the first. */
 const WARM_UP = 200
@@ -10,12 +11,14 @@ const WARM_UP = 200
 /** How long it took; its end is no part of it. */
 const oneSession = async (contender: Contender): Promise<number> => {
   const startMs = performance.now()
-  const session = await openSession(contender, contender.capabilities)
-  await session.request('tools/list', '{}')
-  await session.request('tools/call', `{"name":"${contender.tool}","arguments":{"key":"a-1024"}}`)
+  const { subject, capabilities, tool } = contender
+  const client =
+    clientOf(subject) === 'stateful' ? await openSession(contender, capabilities) : await discover(contender)
+  await client.request('tools/list', '{}')
+  await client.request('tools/call', `{"name":"${tool}","arguments":{"key":"a-1024"}}`, tool)
   const ms = performance.now() - startMs
-  await session.end()
-  await session.hangUp()
+  await client.end()
+  await client.hangUp()
   return ms
 }
 

@@ -41,7 +41,7 @@ export const measureLists = async (
         const result = await bed.load.run({
           port: gateway.port,
           path: gateway.path,
-          sessions: [session],
+          callers: [{ era: 'stateful', session }],
           request: { kind: 'list' },
           until: { requests },
           tree: gateway.tree,

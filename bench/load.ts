@@ -1,13 +1,13 @@
 /** The closed-loop load generator: a process of its own, sockets and prepared bytes, so that it is never what limits. */
 import { connect, type Socket } from 'node:net'
+import { type Caller, headersOf, paramsOf } from './caller.ts'
 import { cpuMs, type Tree } from './processes.ts'
 
-/** One measurement: each session has one connection and one request under way. */
+/** One measurement: each caller has one connection and one request under way. */
 export interface LoadOrder {
   readonly port: number
   readonly path: string
-  /** One per connection. */
-  readonly sessions: readonly string[]
+  readonly callers: readonly Caller[]
   readonly request: { readonly kind: 'call'; readonly tool: string; readonly bytes: number } | { readonly kind: 'list' }
   /** Ends after so many ms, or after so many requests. */
   readonly until: { readonly ms: number } | { readonly requests: number }
@@ -34,24 +34,25 @@ const PREFIX = '{"jsonrpc":"2.0","id":'
 /** Nothing that is measured takes so long. */
 const PATIENCE_MS = 30_000
 
-const body = (request: LoadOrder['request']): string => {
-  const start = `${PREFIX}${FIRST_ID},"method":`
-  if (request.kind === 'list') return `${start}"tools/list","params":{}}`
-  const call = (pad: string): string =>
-    `${start}"tools/call","params":{"name":"${request.tool}","arguments":{"key":"a-1024","pad":"${pad}"}}}`
-  return call('x'.repeat(request.bytes - call('').length))
+const body = (method: string, params: string): string => `${PREFIX}${FIRST_ID},"method":"${method}","params":${params}}`
+
+/** Filled up to the size, which what the era adds does not count towards. */
+const callParams = (tool: string, bytes: number): string => {
+  const params = (pad: string): string => `{"name":"${tool}","arguments":{"key":"a-1024","pad":"${pad}"}}`
+  return params('x'.repeat(bytes - body('tools/call', params('')).length))
 }
 
-const requestBytes = ({ path, port, request }: LoadOrder, session: string): Buffer => {
-  const text = body(request)
+const requestBytes = ({ path, port, request }: LoadOrder, caller: Caller): Buffer => {
+  const [method, name, params] =
+    request.kind === 'list'
+      ? ['tools/list', undefined, '{}']
+      : ['tools/call', request.tool, callParams(request.tool, request.bytes)]
+  const text = body(method, paramsOf(caller, params))
   const head = [
     `POST ${path} HTTP/1.1`,
     `host: 127.0.0.1:${port}`,
-    'content-type: application/json',
-    'accept: application/json, text/event-stream',
     `content-length: ${text.length}`,
-    `mcp-session-id: ${session}`,
-    'mcp-protocol-version: 2025-11-25',
+    ...Object.entries(headersOf(caller, method, name)).map(([field, value]) => `${field}: ${value}`),
   ]
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${text}`)
 }
@@ -86,13 +87,13 @@ class Connection {
     socket.setNoDelay(true)
   }
 
-  static open(order: LoadOrder, session: string): Promise<Connection> {
+  static open(order: LoadOrder, caller: Caller): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const socket = connect(order.port, '127.0.0.1')
       socket.once('error', reject)
       socket.once('connect', () => {
         socket.removeListener('error', reject)
-        resolve(new Connection(socket, requestBytes(order, session)))
+        resolve(new Connection(socket, requestBytes(order, caller)))
       })
     })
   }
@@ -154,7 +155,7 @@ const quantile = (sorted: Float64Array, q: number): number =>
 
 const run = async (order: LoadOrder): Promise<LoadResult> => {
   const { until, tree } = order
-  const connections = await Promise.all(order.sessions.map((session) => Connection.open(order, session)))
+  const connections = await Promise.all(order.callers.map((caller) => Connection.open(order, caller)))
   let id = FIRST_ID
   const first = await Promise.all(connections.map((connection) => connection.send(id++)))
   const times: number[] = []

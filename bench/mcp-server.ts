@@ -1,84 +1,84 @@
 /** The MCP servers behind everything that is measured: one process, as little work per request as Node allows. */
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { VERSIONS } from './caller.ts'
+import { ECHO, stateful, stateless } from './server-answers.ts'
 
-// The path says which server it is: /<tools>/<name>/mcp offers that many tools, /silent/mcp never answers.
-// The first tool is `echo`.
+// The path says which server it is: /<tools>/<name>/mcp offers that many tools in sessions, /<tools>/<name>/stateless
+// without, /silent/mcp never answers.
 
 const sessions = new Set<string>()
 
-/** A tool as servers really describe one, about 600 bytes. */
-const definition = (index: number): unknown => ({
-  name: index === 0 ? 'echo' : `lookup_record_${index}`,
-  title: `Look up record ${index}`,
-  description:
-    'Finds the record with the given key in the archive and returns its text. Use it when the user names a record ' +
-    'or refers to one that was mentioned before.',
-  inputSchema: {
-    type: 'object',
-    properties: {
-      key: { type: 'string', description: 'The key of the record, such as a-1024' },
-      pad: { type: 'string', description: 'Anything; it is not used' },
-      limit: { type: 'integer', minimum: 1, maximum: 100, description: 'At most so many lines' },
-    },
-    required: ['key'],
-  },
-  annotations: { readOnlyHint: true, openWorldHint: false },
-})
-
-const lists = new Map<number, string>()
-const toolList = (count: number): string => {
-  const known = lists.get(count) ?? JSON.stringify({ tools: Array.from({ length: count }, (_, i) => definition(i)) })
-  lists.set(count, known)
-  return known
-}
-
-const initialized = JSON.stringify({
-  protocolVersion: '2025-11-25',
-  capabilities: { tools: { listChanged: true } },
-  serverInfo: { name: 'bench', version: '1.0.0' },
-})
-const called = '{"content":[{"type":"text","text":"done"}]}'
-
 /** Requests of the bench and of the gateway begin so; what follows need not be parsed. */
 const HEAD = /^\{"jsonrpc":"2\.0"(?:,"id":("[^"]*"|\d+))?,"method":"([^"]+)"/
+const CALLS_ECHO = `"name":"${ECHO}"`
 
-const send = (res: ServerResponse, id: string, result: string, headers: Record<string, string> = {}): void => {
-  const body = `{"jsonrpc":"2.0","id":${id},"result":${result}}`
-  res.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...headers })
+const write = (res: ServerResponse, status: number, body: string, headers: Record<string, string> = {}): void => {
+  const length = Buffer.byteLength(body)
+  res.writeHead(status, { 'content-type': 'application/json', 'content-length': length, ...headers })
   res.end(body)
 }
+const send = (res: ServerResponse, id: string, result: string, headers?: Record<string, string>): void =>
+  write(res, 200, `{"jsonrpc":"2.0","id":${id},"result":${result}}`, headers)
+const refuse = (res: ServerResponse, status: number, id: string, code: number, data: unknown = {}): void =>
+  write(res, status, `{"jsonrpc":"2.0","id":${id},"error":${JSON.stringify({ code, message: 'refused', data })}}`)
 
-const answer = (res: ServerResponse, body: Buffer, session: string | undefined, tools: number): void => {
-  const found = HEAD.exec(body.toString('latin1', 0, 200))
-  const [, id, method] = found ?? []
-  if (found === null) res.writeHead(400).end()
-  else if (method === 'initialize' && id !== undefined) {
+/** One POST, as far as it was read. */
+interface Post {
+  readonly id: string | undefined
+  readonly method: string
+  readonly header: (name: string) => string | undefined
+  readonly body: Buffer
+  readonly tools: number
+}
+
+const answer = (res: ServerResponse, { id, method, header, tools }: Post): void => {
+  const session = header('mcp-session-id')
+  if (method === 'initialize' && id !== undefined) {
     const opened = randomUUID()
     sessions.add(opened)
-    send(res, id, initialized, { 'mcp-session-id': opened })
+    send(res, id, stateful.initialized, { 'mcp-session-id': opened })
   } else if (session === undefined || !sessions.has(session)) res.writeHead(404).end()
   else if (id === undefined) res.writeHead(202).end()
-  else if (method === 'tools/call') send(res, id, called)
-  else if (method === 'tools/list') send(res, id, toolList(tools))
+  else if (method === 'tools/call') send(res, id, stateful.called)
+  else if (method === 'tools/list') send(res, id, stateful.tools(tools))
   else send(res, id, '{}')
 }
 
+/** Headers must say what the body says, so that a call counts only if the gateway changed both. */
+const answerStateless = (res: ServerResponse, { id, method, header, body, tools }: Post): void => {
+  const version = header('mcp-protocol-version')
+  if (id === undefined) res.writeHead(202).end()
+  else if (version !== VERSIONS.stateless)
+    refuse(res, 400, id, -32022, { supported: [VERSIONS.stateless], requested: version ?? '' })
+  else if (header('mcp-method') !== method) refuse(res, 400, id, -32020)
+  else if (method === 'tools/call') {
+    if (header('mcp-name') === ECHO && body.includes(CALLS_ECHO)) send(res, id, stateless.called)
+    else refuse(res, 400, id, -32020)
+  } else if (method === 'tools/list') send(res, id, stateless.tools(tools))
+  else if (method === 'server/discover') send(res, id, stateless.discovered)
+  else refuse(res, 404, id, -32601)
+}
+
 const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
-  const [, kind = ''] = (req.url ?? '').split('/', 2)
-  const header = req.headers['mcp-session-id']
-  const session = typeof header === 'string' ? header : undefined
+  const [, kind = '', , era] = (req.url ?? '').split('/', 4)
+  const header = (name: string): string | undefined => {
+    const value = req.headers[name]
+    return typeof value === 'string' ? value : undefined
+  }
+  const session = header('mcp-session-id') ?? ''
   if (kind === 'silent') {
     req.resume()
     return
   }
   if (req.method === 'GET') {
-    if (session === undefined || !sessions.has(session)) res.writeHead(404).end()
+    if (era === 'stateless') res.writeHead(405).end()
+    else if (!sessions.has(session)) res.writeHead(404).end()
     else res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     return
   }
   if (req.method === 'DELETE') {
-    if (session !== undefined) sessions.delete(session)
+    sessions.delete(session)
     res.writeHead(200).end()
     return
   }
@@ -86,7 +86,10 @@ const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
   req.on('data', (chunk: Buffer) => chunks.push(chunk))
   req.on('end', () => {
     const [first = Buffer.alloc(0)] = chunks
-    answer(res, chunks.length === 1 ? first : Buffer.concat(chunks), session, Number(kind))
+    const body = chunks.length === 1 ? first : Buffer.concat(chunks)
+    const [, id, method] = HEAD.exec(body.toString('latin1', 0, 200)) ?? []
+    if (method === undefined) res.writeHead(400).end()
+    else (era === 'stateless' ? answerStateless : answer)(res, { id, method, header, body, tools: Number(kind) })
   })
 }
 

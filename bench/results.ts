@@ -1,14 +1,11 @@
 /** What a run of the bench leaves behind: everything that was measured, round by round, and how and where. */
 import type { LoadResult } from './load.ts'
-
-/** `envoy`: a plain route. The gateway's two differ in what the client declared. */
-export type Subject = 'server' | 'envoy' | 'direct path' | 'broker path'
-export const subjects: readonly Subject[] = ['server', 'envoy', 'direct path', 'broker path']
+import type { Subject } from './subjects.ts'
 
 export interface CallSample extends LoadResult {
   readonly round: number
   readonly concurrency: number
-  /** Of the request's body. */
+  /** Of the request's body, without what only a stateless client puts into its `_meta`. */
   readonly bytes: number
   readonly subject: Subject
 }
@@ -21,7 +18,7 @@ export interface ListSample extends LoadResult {
   readonly silent: boolean
 }
 
-/** Connect, initialize, initialized, tools/list and the first call; one after the other. */
+/** Connect, initialize and initialized, or server/discover; tools/list and the first call; one after the other. */
 export interface ColdSample {
   readonly round: number
   readonly subject: Subject
@@ -53,6 +50,8 @@ export interface SoakSample {
   readonly envoyMb: number
 }
 
+export type Paths = Readonly<Record<string, number>>
+
 export interface Results {
   readonly measuredAt: string
   readonly command: string
@@ -67,8 +66,10 @@ export interface Results {
   }
   readonly versions: { readonly gateway: string; readonly envoy: string; readonly node: string }
   readonly calls?: readonly CallSample[]
-  /** Requests by the path they took, as the gateway counted them: the subjects are what they are called. */
-  readonly paths?: Readonly<Record<string, number>>
+  /** Calls by the path they took to the stateful server, as its gateway counted them: the subjects are what they are called. */
+  readonly paths?: Paths
+  /** The same to the stateless server. */
+  readonly statelessPaths?: Paths
   readonly lists?: readonly ListSample[]
   readonly cold?: readonly ColdSample[]
   readonly saves?: readonly SaveSample[]

@@ -1,6 +1,7 @@
 /** What a run says in Markdown: the summary for the README and all of it for docs/performance.md. */
-import type { CallSample, MemorySample, Results, Subject } from './results.ts'
-import { cpuPerRequest, median, perSecond, quantile, subjects } from './results.ts'
+import type { CallSample, MemorySample, Paths, Results } from './results.ts'
+import { cpuPerRequest, median, perSecond, quantile } from './results.ts'
+import { isUnproxied, nameOf, plainFor, type Subject, subjectsIn } from './subjects.ts'
 
 type Row = readonly string[]
 
@@ -15,21 +16,16 @@ const figure = (value: number): string =>
 const thousands = (value: number): string => Math.round(value).toLocaleString('en-US')
 const times = (value: number): string => (Number.isNaN(value) ? '–' : `${value.toFixed(2)} ×`)
 
-const NAMES: Readonly<Record<Subject, string>> = {
-  server: 'no proxy',
-  envoy: 'Envoy alone',
-  'direct path': 'gateway, direct path',
-  'broker path': 'gateway, broker path',
-}
 const size = (bytes: number): string => (bytes < 1024 ? `${bytes} B` : `${bytes / 1024} KiB`)
 
-/** The median of the ratios to Envoy alone, each within its own round. */
+/** The median of the ratios to Envoy alone with the same kind of request, each within its own round. */
 const ratio = <Sample extends { readonly round: number; readonly subject: Subject }>(
   samples: readonly Sample[],
   subject: Subject,
   of: (sample: Sample) => number,
 ): number => {
-  const plain = new Map(samples.filter((one) => one.subject === 'envoy').map((one) => [one.round, of(one)]))
+  const alone = plainFor(subject)
+  const plain = new Map(samples.filter((one) => one.subject === alone).map((one) => [one.round, of(one)]))
   return median(samples.filter((one) => one.subject === subject).map((one) => of(one) / (plain.get(one.round) ?? NaN)))
 }
 
@@ -54,12 +50,12 @@ const callTable = (samples: readonly CallSample[]): string =>
   table(
     ['calls', '', '÷ Envoy alone', 'calls/s', 'p50 ms', 'p99 ms', 'CPU ms per call', 'of it Node'],
     shapesOf(samples).flatMap((shape) =>
-      subjects.map((subject, index) => {
+      subjectsIn(shape).map((subject, index) => {
         const { concurrency = 0, bytes = 0 } = shape[0] ?? {}
-        const measured = subject !== 'server' && middle(shape, subject, cpuPerRequest) > 0
+        const measured = !isUnproxied(subject) && middle(shape, subject, cpuPerRequest) > 0
         return [
           index === 0 ? `${concurrency} at a time, ${size(bytes)}` : '',
-          NAMES[subject],
+          nameOf(subject),
           times(ratio(shape, subject, perSecond)),
           thousands(middle(shape, subject, perSecond)),
           figure(middle(shape, subject, ({ p50Ms }) => p50Ms)),
@@ -73,12 +69,12 @@ const callTable = (samples: readonly CallSample[]): string =>
 
 const coldTable = ({ cold = [] }: Results): string =>
   table(
-    ['a new session', '÷ Envoy alone', 'p50 ms', 'CPU ms'],
-    subjects.map((subject) => [
-      NAMES[subject],
+    ['a new client', '÷ Envoy alone', 'p50 ms', 'CPU ms'],
+    subjectsIn(cold).map((subject) => [
+      nameOf(subject),
       times(ratio(cold, subject, ({ p50Ms }) => p50Ms)),
       figure(middle(cold, subject, ({ p50Ms }) => p50Ms)),
-      subject === 'server'
+      isUnproxied(subject)
         ? '–'
         : figure(middle(cold, subject, ({ cpuMs, sessions }) => (cpuMs.node + cpuMs.envoy) / sessions)),
     ]),
@@ -169,9 +165,12 @@ const setting = ({ machine, versions, command, measuredAt, calls = [] }: Results
   return `\`${command}\` on ${measuredAt.slice(0, 10)}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GiB, ${machine.kernel}; gateway ${versions.gateway}, Envoy ${versions.envoy} with one worker, Node ${versions.node}; ${where}; medians of ${rounds} interleaved rounds; all on loopback without TLS. CPU is that of all of the gateway's processes.`
 }
 
+const counted = (who: string, { direct = 0, broker = 0 }: Paths): string =>
+  `${who} counted ${thousands(direct)} calls on the direct path and ${thousands(broker)} on the broker path.`
+
 /** Everything a run measured. */
 export const report = (results: Results): string => {
-  const { calls = [], cold = [], lists = [], paths } = results
+  const { calls = [], cold = [], lists = [], paths, statelessPaths } = results
   const failed = [...calls, ...lists].reduce((sum, sample) => sum + sample.failed, 0)
   const requests = [...calls, ...lists].reduce((sum, sample) => sum + sample.requests, 0)
   return [
@@ -179,11 +178,13 @@ export const report = (results: Results): string => {
     ...(calls.length > 0 ? [callTable(calls)] : []),
     ...(requests > 0
       ? [
-          `${failed} of ${thousands(requests)} requests failed.${
-            paths === undefined
-              ? ''
-              : ` The gateway counted ${thousands(paths['direct'] ?? 0)} calls on the direct path and ${thousands(paths['broker'] ?? 0)} on the broker path.`
-          }`,
+          [
+            `${failed} of ${thousands(requests)} requests failed.`,
+            ...(paths === undefined ? [] : [counted('The gateway', paths)]),
+            ...(statelessPaths === undefined
+              ? []
+              : [counted('The one in front of the stateless server', statelessPaths)]),
+          ].join(' '),
         ]
       : []),
     ...(cold.length > 0 ? [coldTable(results)] : []),
@@ -197,10 +198,10 @@ export const summary = (results: Results): string => {
   const { calls = [] } = results
   const shape = calls.filter(({ concurrency, bytes }) => concurrency === 16 && bytes === 200)
   const cold = results.cold ?? []
-  const rows = subjects
-    .filter((subject) => subject !== 'server')
+  const rows = subjectsIn(shape)
+    .filter((subject) => !isUnproxied(subject))
     .map((subject) => [
-      NAMES[subject],
+      nameOf(subject),
       times(ratio(shape, subject, perSecond)),
       thousands(middle(shape, subject, perSecond)),
       figure(middle(shape, subject, cpuPerRequest)),
@@ -215,7 +216,7 @@ export const summary = (results: Results): string => {
         'calls/s',
         'CPU ms per call',
         'p50 ms',
-        'new session ÷ Envoy alone',
+        'new client ÷ Envoy alone',
       ],
       rows,
     ),

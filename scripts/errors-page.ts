@@ -4,8 +4,13 @@ import { replies } from '../src/xds/local-replies.ts'
 
 const cells = (...values: readonly (string | number)[]): string => `| ${values.join(' | ')} |`
 
-const brokerRows = Object.entries(refusals).map(([reason, { status, code, message }]) =>
-  cells(`\`${reason}\``, status, code, message),
+const brokerRows = Object.entries(refusals).map(([reason, { only, status, code, message, stateless }]) =>
+  cells(
+    `\`${reason}\``,
+    ...(only === 'stateless' ? ['–', '–'] : [status, code]),
+    ...(only === 'stateful' ? ['–', '–'] : [stateless?.status ?? status, stateless?.code ?? code]),
+    [message, ...(stateless?.message === undefined ? [] : [`stateless: ${stateless.message}`])].join('; '),
+  ),
 )
 
 /** A format operator of Envoy's: the reply says what Envoy itself calls the reason. */
@@ -29,14 +34,16 @@ An error of the gateway's own is one JSON-RPC error with the HTTP status of the 
 - \`data.reason\` is stable and meant for programs; the words may change.
 - \`data.decision\` is Envoy's request id. The access log has it as \`id\`, the gateway's log and \`/status\` as \`decision\`.
 - \`data.server\` names the server the error is about, when there is one.
+- \`data.retryAfterMs\`, with the header \`Retry-After\`, says when another try is worth it.
+- \`data.supported\` and \`data.requested\` come with -32022, \`data.requiredCapabilities\` with -32021.
 
 Once the answer has become an event stream its HTTP status is sent already; the error then comes as the stream's last message.
 A server's own JSON-RPC errors are not in these tables: they reach the client as the server sent them.
 
 ## From the broker
 
-| reason | HTTP | code | message |
-|---|---|---|---|
+| reason | stateful: HTTP | code | stateless: HTTP | code | message |
+|---|---|---|---|---|---|
 ${brokerRows.join('\n')}
 
 What is said after a colon is about the one request: a name, a server, what went wrong with it.

@@ -117,6 +117,17 @@ servers may have the same tool name only when their prefixes differ; otherwise t
 and turning TLS on or off need a restart; everything else is applied when the file is saved. The command line wins over
 the file.
 
+### Eras
+Clients of both eras of MCP see every server, whichever era it speaks. Without \`era\` a server is asked (\`server/discover\` and
+\`initialize\`); one that speaks both is spoken to in each client's own. With \`era\` it is spoken to in that one alone. A server
+with \`transport: sse\` is always stateful. What is lost between a client and a server of different eras stands in
+[translation.md](translation.md).
+
+### Sessions of stateless clients
+A stateless client has no session, a stateful server needs one: the gateway keeps some (\`sessions.pool\`) and uses each for one
+call at a time. A call that waits for its client's input keeps its session for at most \`pool.input\`. When all \`pool.size\`
+sessions of a server are in use, further calls are refused with the advice to come back.
+
 ### YAML
 A registry is one YAML 1.2 document. Anchors and aliases may be used; tags and merge keys (\`<<\`) are errors, and so is a
 duplicate key. Paths are relative to the registry file; a \`command\` with a slash in it is such a path.

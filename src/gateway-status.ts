@@ -1,5 +1,7 @@
 /** Puts together what `/status`, `/ready`, the status page and the metrics show; a pure function of the parts' own states. */
 import type {
+  CallPath,
+  CallPaths,
   EnvoyStatus,
   Readiness,
   Refusal,
@@ -11,6 +13,7 @@ import type {
 } from './admin/status.ts'
 import type { Upstream } from './broker/upstream.ts'
 import type { Catalogue } from './catalog/catalogue.ts'
+import type { Era } from './mcp/versions.ts'
 import type { Problem, Registry, Server } from './registry/model.ts'
 
 /** What the parts say at one moment. */
@@ -30,6 +33,8 @@ export interface Parts {
   readonly envoys: readonly EnvoyStatus[]
   readonly clients: number
   readonly serverSessions: number
+  /** Of stateless clients' calls at stateful servers. */
+  readonly pool: { readonly size: number; readonly waiting: number }
   readonly streams: number
   readonly refusals: readonly Refusal[]
 }
@@ -58,7 +63,13 @@ export const gatewayStatus = (parts: Parts): Status => {
     tools: tools(parts),
     problems: problems(servers, parts),
     envoys,
-    sessions: { clients: parts.clients, servers: parts.serverSessions, streams: parts.streams },
+    sessions: {
+      clients: parts.clients,
+      servers: parts.serverSessions,
+      pooled: parts.pool.size,
+      waiting: parts.pool.waiting,
+      streams: parts.streams,
+    },
     refusals: parts.refusals,
   }
 }
@@ -89,6 +100,7 @@ const serverStatus = (server: Server, { upstreams, catalogue, startedMs }: Parts
   const counts = catalogue.counts.get(server.name) ?? { tools: 0, prompts: 0, resources: 0, templates: 0 }
   const state: ServerState = server.enabled ? (status?.state ?? 'starting') : 'disabled'
   const protocolVersion = upstream?.catalogue()?.protocolVersion
+  const found = upstream?.era()
   return {
     name: server.name,
     kind: server.kind,
@@ -98,7 +110,8 @@ const serverStatus = (server: Server, { upstreams, catalogue, startedMs }: Parts
     since: iso(status?.sinceMs ?? startedMs),
     ...(status?.lastError !== undefined && { lastError: status.lastError }),
     ...(protocolVersion !== undefined && { protocolVersion }),
-    path: pathOf(server),
+    ...(found !== undefined && { era: { eras: found.eras, how: found.how, at: iso(found.atMs) } }),
+    ...(found !== undefined && { paths: pathsOf(server, found.eras) }),
     ...counts,
     hidden: catalogue.hidden
       .filter((hidden) => hidden.server === server.name)
@@ -108,17 +121,22 @@ const serverStatus = (server: Server, { upstreams, catalogue, startedMs }: Parts
   }
 }
 
-/** The way of a client that declares nothing; one with elicitation may need the broker for the same server. */
-const pathOf = (server: Server): 'direct' | 'broker' => (server.kind === 'http' ? 'direct' : 'broker')
+const pathsOf = (server: Server, eras: readonly Era[]): CallPaths => {
+  const own = server.kind === 'http' && server.transport === 'streamable' ? 'direct' : 'broker'
+  const path = (era: Era): CallPath => (eras.includes(era) ? own : 'translated')
+  return { stateful: path('stateful'), stateless: path('stateless') }
+}
 
-const tools = ({ catalogue, registry }: Parts): readonly ToolStatus[] => {
-  const paths = new Map(registry.servers.map((server) => [server.name, pathOf(server)]))
-  return [...catalogue.table.tools.values()].map(({ exposed, server, own }) => ({
-    name: exposed,
-    server,
-    own,
-    path: paths.get(server) ?? 'broker',
-  }))
+const tools = ({ catalogue, registry, upstreams }: Parts): readonly ToolStatus[] => {
+  const paths = new Map<string, CallPaths>()
+  for (const server of registry.servers) {
+    const found = upstreams.get(server.name)?.era()
+    if (found !== undefined) paths.set(server.name, pathsOf(server, found.eras))
+  }
+  return [...catalogue.table.tools.values()].map(({ exposed, server, own }) => {
+    const known = paths.get(server)
+    return { name: exposed, server, own, ...(known !== undefined && { paths: known }) }
+  })
 }
 
 /** Names longer than this are refused by several clients, although MCP allows 128. */

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { serveAdmin } from './admin/server.ts'
 import type { Refusal, Status } from './admin/status.ts'
 import { type Broker, broker as makeBroker } from './broker/broker.ts'
@@ -10,6 +9,8 @@ import { ownId } from './broker/handshake.ts'
 import { httpUpstream } from './broker/http-upstream.ts'
 import { innerClient } from './broker/inner-client.ts'
 import { serveBroker } from './broker/server.ts'
+import { sessionPool } from './broker/session-pool.ts'
+import { sseUpstream } from './broker/sse-upstream.ts'
 import { spawnStdio } from './broker/stdio-process.ts'
 import { stdioUpstream } from './broker/stdio-upstream.ts'
 import { emptyTable, type RoutingTable } from './catalog/routing-table.ts'
@@ -19,13 +20,16 @@ import { makeRunDir } from './envoy/run-dir.ts'
 import { superviseEnvoy } from './envoy/supervise.ts'
 import { serveExtProc } from './extproc/server.ts'
 import { edgeOf, publicUrl } from './gateway-edge.ts'
+import { type GatewayEvent, nackEvent } from './gateway-event.ts'
 import { gatewayStatus, readiness } from './gateway-status.ts'
-import { type Loaded, loadRegistry, RegistryProblems, restartNeeded, whatChanged } from './load-registry.ts'
+import { loadRegistry, RegistryProblems } from './load-registry.ts'
 import { isMethod } from './mcp/methods.ts'
 import type { Log } from './observe/log.ts'
 import { metrics as makeMetrics } from './observe/metrics.ts'
-import type { Place, Problem, Registry, Server } from './registry/model.ts'
+import type { Registry, Server } from './registry/model.ts'
 import { watchRegistry } from './registry/watch.ts'
+import { APPLY_MS, type InForce, reload } from './reload.ts'
+import { requestStates } from './sessions/request-state.ts'
 import { sealer } from './sessions/session-id.ts'
 import { sessionTable } from './sessions/session-table.ts'
 import { version } from './version.ts'
@@ -57,20 +61,6 @@ export interface GatewayOptions {
   readonly onEvent: (event: GatewayEvent) => void
 }
 
-export type GatewayEvent =
-  | { readonly kind: 'ready'; readonly url: string; readonly admin: string; readonly status: Status }
-  | {
-      readonly kind: 'applied'
-      readonly version: string
-      readonly envoys: number
-      readonly of: number
-      readonly ms: number
-      readonly changed: string
-    }
-  | { readonly kind: 'rejected' | 'warnings'; readonly problems: readonly Problem[]; readonly text: string }
-  | { readonly kind: 'nack'; readonly text: string; readonly place?: Place; readonly message: string }
-  | { readonly kind: 'envoy'; readonly text: string }
-
 export interface RunningGateway {
   readonly url: string
   readonly admin: string
@@ -81,10 +71,6 @@ export interface RunningGateway {
 }
 
 const NODE = 'mcp-gateway'
-/** A new registry reaches the broker when every Envoy has it, but does not wait longer than this for one that is slow. */
-const APPLY_MS = 3000
-/** A server that is removed is told so before Envoy forgets where it is, if it listens. */
-const FAREWELL_MS = 250
 /** At a stop, calls under way get this long. */
 const DRAIN_MS = 5000
 const MOST_REFUSALS = 100
@@ -124,11 +110,11 @@ const start = async (
   if (envoy?.warning !== undefined) onEvent({ kind: 'envoy', text: envoy.warning })
   if (first.warnings.length > 0) onEvent({ kind: 'warnings', problems: first.warnings, text: first.text })
 
-  const current = {
+  const current: InForce = {
     loaded: first,
     registry: first.registry,
     loadedMs: startedMs,
-    appliedMs: undefined as number | undefined,
+    appliedMs: undefined,
     problems: first.warnings,
   }
   const { listen, admin: adminAddress } = current.registry.gateway
@@ -152,9 +138,10 @@ const start = async (
   started.push(() => runDir.close())
   const run = runPaths(runDir.path, NODE)
 
-  const key = current.registry.sessions.key
+  const given = current.registry.sessions.key
+  const key = given === undefined ? randomBytes(32) : Buffer.from(given.reveal(), 'base64')
   const sessions = sessionTable({
-    sealer: sealer(key === undefined ? randomBytes(32) : Buffer.from(key.reveal(), 'base64')),
+    sealer: sealer(key),
     idleMs: () => current.registry.sessions.idleMs,
     now: Date.now,
   })
@@ -170,12 +157,24 @@ const start = async (
   const inner = innerClient(() => xds.innerSockets())
   started.push(() => inner.close())
 
+  const pool = sessionPool({
+    version,
+    options: () => current.registry.sessions.pool,
+    states: requestStates(key),
+    now: Date.now,
+  })
   const broker: Broker = makeBroker({
     version,
     sessions,
+    pool,
     makeUpstream: (server: Server, events) =>
       server.kind === 'http'
-        ? httpUpstream({ server, client: inner, nextId: () => ownId(salt, ++nextId) }, sessions, version, events)
+        ? (server.transport === 'sse' ? sseUpstream : httpUpstream)(
+            { server, client: inner, nextId: () => ownId(salt, ++nextId) },
+            sessions,
+            version,
+            events,
+          )
         : stdioUpstream(
             server,
             (entry, onMessage, again) => {
@@ -238,6 +237,7 @@ const start = async (
       envoys: xds.status(),
       clients: sessions.size,
       serverSessions: [...sessions.live()].reduce((sum, session) => sum + session.servers.size, 0),
+      pool,
       streams: brokerServer.streams,
       refusals,
     })
@@ -254,14 +254,7 @@ const start = async (
   xds.onAccessLog((entries) => {
     for (const entry of entries) metrics.record(entry)
   })
-  xds.onNack((nack) => {
-    onEvent({
-      kind: 'nack',
-      message: nack.message,
-      text: nackText(options.file, nack),
-      ...(nack.place !== undefined && { place: nack.place }),
-    })
-  })
+  xds.onNack((nack) => onEvent(nackEvent(options.file, nack)))
   let edgeAccepts = false
   const admin = await serveAdmin({
     address: adminAddress,
@@ -313,45 +306,22 @@ const start = async (
 
   /** One registry after the other: the newest waits until the one before is through. */
   let applying: Promise<void> = Promise.resolve()
-  const take = async (text: string): Promise<void> => {
-    const beganMs = performance.now()
-    const loaded: Loaded = loadRegistry(options, text)
-    watching.watchFiles(loaded.files)
-    const refused = loaded.ok ? restartNeeded(current.registry, loaded.registry) : []
-    if (!loaded.ok || refused.length > 0) {
-      current.problems = loaded.ok ? refused : loaded.problems
-      onEvent({ kind: 'rejected', problems: current.problems, text: loaded.ok ? loaded.format(refused) : loaded.text })
-      return
-    }
-    // First what can fail: then nothing is half taken.
-    const next = snapshotOf(loaded.registry)
-    const before = current.registry
-    const changed = whatChanged(before, loaded.registry)
-    current.problems = loaded.warnings
-    if (loaded.warnings.length > 0) onEvent({ kind: 'warnings', problems: loaded.warnings, text: loaded.text })
-    // Nothing may lead to a server when Envoy is told to forget it, and nothing to a new one before Envoy knows it.
-    const late = new AbortController()
-    await Promise.race([
-      broker.retire(loaded.registry),
-      setTimeout(FAREWELL_MS, undefined, { signal: late.signal }).catch(() => undefined),
-    ])
-    late.abort()
-    current.loaded = loaded
-    current.registry = loaded.registry
-    current.loadedMs = Date.now()
-    current.appliedMs = undefined
-    const { envoys, of, ms } = await xds.publish(next, APPLY_MS)
-    void broker.apply(loaded.registry)
-    if (of > 0 && envoys === of) current.appliedMs = ms
-    onEvent({ kind: 'applied', version: loaded.version, envoys, of, ms: performance.now() - beganMs, changed })
-    metrics.applied(performance.now() - beganMs)
-  }
   const watching = await watchRegistry(options.file, {
     text: first.source,
     extraFiles: first.files,
     onChange: (text) => {
       applying = applying
-        .then(() => take(text))
+        .then(() => {
+          const loaded = loadRegistry(options, text)
+          watching.watchFiles(loaded.files)
+          return reload(current, loaded, {
+            broker,
+            snapshotOf,
+            publish: (next, withinMs) => xds.publish(next, withinMs),
+            onEvent,
+            onApplied: (ms) => metrics.applied(ms),
+          })
+        })
         .catch((error: unknown) => log.error('a new registry could not be applied', { error }))
     },
     onError: (error) =>
@@ -367,12 +337,4 @@ const start = async (
     await stop()
   }
   return { url, admin: admin.url, status, stop: end, done: new Promise(() => undefined) }
-}
-
-const nackText = (
-  file: string,
-  nack: { readonly message: string; readonly place?: Place; readonly name: string; readonly node: string },
-): string => {
-  const where = nack.place === undefined ? '' : `${file}:${nack.place.line}:${nack.place.column}: `
-  return `${where}Envoy ${nack.node} refused ${nack.name}: ${nack.message}`
 }

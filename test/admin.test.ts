@@ -45,7 +45,8 @@ const status: Status = {
       since: '2026-01-01T00:00:02.000Z',
       lastError: HOSTILE,
       protocolVersion: '2025-11-25',
-      path: 'direct',
+      era: { eras: ['stateful'], how: 'probed', at: '2026-01-01T00:00:02.500Z' },
+      paths: { stateful: 'direct', stateless: 'translated' },
       tools: 2,
       prompts: 1,
       resources: 3,
@@ -60,7 +61,6 @@ const status: Status = {
       state: 'down',
       required: false,
       since: '2026-01-01T00:00:02.000Z',
-      path: 'broker',
       tools: 0,
       prompts: 0,
       resources: 0,
@@ -69,7 +69,14 @@ const status: Status = {
       stale: false,
     },
   ],
-  tools: [{ name: `weather_${HOSTILE}`, server: 'weather', own: HOSTILE, path: 'direct' }],
+  tools: [
+    {
+      name: `weather_${HOSTILE}`,
+      server: 'weather',
+      own: HOSTILE,
+      paths: { stateful: 'direct', stateless: 'translated' },
+    },
+  ],
   problems: [{ severity: 'error', message: HOSTILE, server: 'files' }],
   envoys: [
     {
@@ -89,7 +96,7 @@ const status: Status = {
       ],
     },
   ],
-  sessions: { clients: 1, servers: 2, streams: 3 },
+  sessions: { clients: 1, servers: 2, pooled: 4, waiting: 5, streams: 3 },
   refusals: [{ at: '2026-01-01T00:00:05.000Z', decision: 'd-1', status: 400, reason: HOSTILE }],
 }
 
@@ -326,6 +333,8 @@ void t.test('metrics', async (t) => {
     ['mcp_gateway_envoys{state="connected"}', 2],
     ['mcp_gateway_envoys{state="applied"}', 1],
     ['mcp_gateway_sessions{side="server"}', 2],
+    ['mcp_gateway_sessions{side="pool"}', 4],
+    ['mcp_gateway_calls_waiting', 5],
     ['mcp_gateway_streams', 3],
     ['mcp_gateway_stdio_restarts_total{server="files"}', 1],
     ['mcp_gateway_registry_problems{severity="warning"}', 1],

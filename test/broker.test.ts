@@ -601,7 +601,13 @@ await t.test('a conversation lost while lists were read leaves nothing behind', 
       tell = changed
       const lost = links++ === 0
       return {
-        initialized: { protocolVersion: '2025-11-25', capabilities: new Set(['tools']), instructions: undefined },
+        initialized: {
+          protocolVersion: '2025-11-25',
+          capabilities: new Set(['tools']),
+          instructions: undefined,
+          caching: undefined,
+        },
+        eras: ['stateful'] as const,
         announces: true,
         over: lost ? Promise.resolve('the server ended the session') : never(),
         close: () => undefined,

@@ -1,13 +1,15 @@
 /** Merging servers' lists: order, names, clashes, selection, raw bytes, templates, paging. */
 import fc from 'fast-check'
 import t from 'tap'
-import { mergeCatalogue } from '../src/catalog/catalogue.ts'
+import { strictest } from '../src/catalog/caching.ts'
+import { emptyCatalogue, mergeCatalogue } from '../src/catalog/catalogue.ts'
 import { resourceRow } from '../src/catalog/routing-table.ts'
 import { capabilityNames, parsePage, type ServerCatalogue } from '../src/catalog/server-catalogue.ts'
 import { templateMatches, templateParts } from '../src/catalog/uri-template.ts'
 import { pageOf } from '../src/broker/paging.ts'
 import { parseRegistry } from '../src/registry/parse.ts'
-import type { Registry } from '../src/registry/model.ts'
+import type { Era } from '../src/mcp/versions.ts'
+import type { CachePolicy, Registry } from '../src/registry/model.ts'
 
 const registryOf = (servers: string): Registry => {
   const parsed = parseRegistry(`servers:\n${servers}`, {
@@ -28,6 +30,8 @@ interface Offer {
   readonly templates?: string
   readonly instructions?: string
   readonly capabilities?: unknown
+  readonly eras?: readonly Era[]
+  readonly caching?: ServerCatalogue['caching']
 }
 const page = (method: Parameters<typeof parsePage>[0], member: string, json: string) => {
   const bytes = Buffer.from(`{"${member}":[${json}]}`)
@@ -40,8 +44,12 @@ const offer = ({
   templates = '',
   instructions,
   capabilities = {},
+  eras = ['stateful'],
+  caching = {},
 }: Offer): ServerCatalogue => ({
   protocolVersion: '2025-11-25',
+  eras,
+  caching,
   capabilities: capabilityNames(capabilities),
   instructions,
   tools: page('tools/list', 'tools', tools),
@@ -129,7 +137,8 @@ await t.test('tools/list', async (t) => {
   for (const { name, servers, offers, whole, hidden = [] } of rows)
     await t.test(name, async (t) => {
       const catalogue = merged(servers, offers)
-      t.equal(catalogue.lists['tools/list'].whole.toString(), whole)
+      t.equal(catalogue.lists.stateful['tools/list'].whole.toString(), whole)
+      t.equal(catalogue.lists.stateless['tools/list'], catalogue.lists.stateful['tools/list'], 'one list for both eras')
       t.strictSame(catalogue.hidden, hidden)
     })
 })
@@ -142,9 +151,10 @@ await t.test('names over 128 characters are hidden, 128 are not', async (t) => {
 
 await t.test('the routing table', async (t) => {
   const servers =
-    '  a: { url: "http://127.0.0.1:1/a/mcp?k=1", client: [] }\n  b: { url: "http://127.0.0.1:2/mcp", resources: { prefix: true } }\n  c: { command: node }\n'
+    '  a: { url: "http://127.0.0.1:1/a/mcp?k=1", client: [] }\n  b: { url: "http://127.0.0.1:2/mcp", resources: { prefix: true } }\n  c: { command: node }\n  d: { url: "http://127.0.0.1:4/sse", transport: sse }\n'
   const { table } = merged(servers, {
     a: {
+      eras: ['stateful', 'stateless'],
       tools: '{"name":"t","annotations":{"readOnlyHint":true,"destructiveHint":false}}',
       resources: '{"uri":"x://one"}',
       templates: '{"uriTemplate":"x://item/{id}"}',
@@ -156,15 +166,21 @@ await t.test('the routing table', async (t) => {
     own: 't',
     server: 'a',
     hints: 'readOnly=true,destructive=false,idempotent=unspecified,openWorld=unspecified',
+    params: [],
   })
   t.strictSame(table.servers.get('a'), {
     name: 'a',
     cluster: 'direct.a',
     path: '/a/mcp?k=1',
+    eras: new Set(['stateful', 'stateless']),
     client: [],
     prefixedResources: false,
   })
+  t.equal(table.servers.get('b')?.cluster, 'direct.b')
+  t.strictSame(table.servers.get('b')?.eras, new Set(['stateful']))
   t.equal(table.servers.get('c')?.cluster, undefined, 'a stdio server has no cluster')
+  t.equal(table.servers.get('d')?.cluster, undefined, 'nor has one of the old transport')
+  t.strictSame(table.servers.get('d')?.eras, new Set(), 'it has not answered')
   const rows: readonly (readonly [uri: string, server: string | undefined, own: string])[] = [
     ['x://one', 'a', 'x://one'],
     ['b+x://one', 'b', 'x://one'],
@@ -178,6 +194,174 @@ await t.test('the routing table', async (t) => {
     t.equal(row?.server, server, uri)
     if (server !== undefined) t.equal(row?.own, own, uri)
   }
+})
+
+/** A tool whose argument `r` is repeated as a header of this name. */
+const withHeader = (name: string, header: string) =>
+  `{"name":"${name}","inputSchema":{"type":"object","properties":{"r":{"type":"string","x-mcp-header":"${header}"}}}}`
+
+await t.test('arguments repeated as headers', async (t) => {
+  const region = { header: 'Region', key: 'region', path: ['r'], type: 'string' }
+  const rows: readonly {
+    name: string
+    eras: readonly Era[]
+    header: string
+    params: unknown
+    hidden: RegExp | undefined
+  }[] = [
+    { name: 'a stateless server', eras: ['stateless'], header: 'Region', params: [region], hidden: undefined },
+    { name: 'a stateful server', eras: ['stateful'], header: 'Region', params: [region], hidden: undefined },
+    {
+      name: 'no header name, stateless',
+      eras: ['stateless'],
+      header: 'no name',
+      params: undefined,
+      hidden: /x-mcp-header/,
+    },
+    {
+      name: 'no header name, both',
+      eras: ['stateful', 'stateless'],
+      header: '',
+      params: undefined,
+      hidden: /x-mcp-header/,
+    },
+    { name: 'no header name, stateful', eras: ['stateful'], header: 'no name', params: [], hidden: undefined },
+  ]
+  for (const { name, eras, header, params, hidden } of rows)
+    await t.test(name, async (t) => {
+      const tools = `${withHeader('odd', header)},{"name":"plain"}`
+      const catalogue = merged(A_AND_B, { a: { eras, tools } })
+      t.strictSame(catalogue.table.tools.get('a_odd')?.params, params)
+      t.strictSame(catalogue.table.tools.get('a_plain')?.params, [])
+      t.equal(catalogue.hidden.length, hidden === undefined ? 0 : 1)
+      if (hidden !== undefined)
+        t.match(catalogue.hidden[0], { server: 'a', kind: 'tools', name: 'a_odd', reason: hidden })
+      const shown = hidden === undefined ? 2 : 1
+      for (const era of ['stateful', 'stateless'] as const) {
+        t.equal(catalogue.lists[era]['tools/list'].items.length, shown, era)
+      }
+    })
+})
+
+await t.test('each era sees what it understands', async (t) => {
+  const object = '{"type":"object","properties":{}}'
+  const tools = `{"name":"x","outputSchema":{"type":"array"},"z":9007199254740993},{"name":"y","outputSchema":${object}}`
+  const catalogue = merged(A_AND_B, {
+    a: { eras: ['stateless'], tools, prompts: '{"name":"p"}' },
+    b: { tools: '{"name":"z"}' },
+  })
+  const rest = `{"name":"a_y","outputSchema":${object}},{"name":"b_z"}]`
+  t.equal(
+    catalogue.lists.stateless['tools/list'].whole.toString(),
+    `[{"name":"a_x","outputSchema":{"type":"array"},"z":9007199254740993},${rest}`,
+  )
+  t.equal(catalogue.lists.stateful['tools/list'].whole.toString(), `[{"name":"a_x","z":9007199254740993},${rest}`)
+  t.equal(
+    catalogue.lists.stateful['tools/list'].items[1],
+    catalogue.lists.stateless['tools/list'].items[1],
+    'an item that is the same for both is held once',
+  )
+  t.equal(catalogue.lists.stateful['prompts/list'], catalogue.lists.stateless['prompts/list'])
+})
+
+await t.test('what a page says about keeping it', async (t) => {
+  const rows: readonly (readonly [hints: string, caching: CachePolicy | undefined])[] = [
+    ['"ttlMs":5000,"cacheScope":"public"', { ttlMs: 5000, scope: 'public' }],
+    ['"cacheScope":"private","ttlMs":5000', { ttlMs: 5000, scope: 'private' }],
+    ['"ttlMs":5000', { ttlMs: 5000, scope: 'private' }],
+    ['"ttlMs":5000,"cacheScope":"everyone"', { ttlMs: 5000, scope: 'private' }],
+    ['"ttlMs":5000,"cacheScope":["public"]', { ttlMs: 5000, scope: 'private' }],
+    ['"ttlMs":1.5e3,"cacheScope":"public"', { ttlMs: 1500, scope: 'public' }],
+    ['"ttlMs":0.5,"cacheScope":"public"', { ttlMs: 0, scope: 'public' }],
+    ['"ttlMs":-1,"cacheScope":"public"', { ttlMs: 0, scope: 'public' }],
+    ['"ttlMs":1e999,"cacheScope":"public"', { ttlMs: Number.MAX_SAFE_INTEGER, scope: 'public' }],
+    ['"ttlMs":"5000","cacheScope":"public"', undefined],
+    ['"ttlMs":null,"cacheScope":"public"', undefined],
+    ['"ttlMs":[5000],"cacheScope":"public"', undefined],
+    ['"cacheScope":"public"', undefined],
+    ['"nextCursor":"c"', undefined],
+  ]
+  for (const [hints, caching] of rows) {
+    const bytes = Buffer.from(`{"tools":[],${hints}}`)
+    t.strictSame(parsePage('tools/list', bytes, { start: 0, end: bytes.length })?.caching, caching, hints)
+  }
+})
+
+await t.test('how long merged lists may be kept', async (t) => {
+  const hour: CachePolicy = { ttlMs: 3_600_000, scope: 'public' }
+  const minute: CachePolicy = { ttlMs: 60_000, scope: 'public' }
+  const own: CachePolicy = { ttlMs: 120_000, scope: 'private' }
+  const none: CachePolicy = { ttlMs: 0, scope: 'private' }
+  const b = '  b: { url: "http://127.0.0.1:2/mcp" }\n'
+  const a = '  a: { url: "http://127.0.0.1:1/mcp" }\n'
+  const aWithPolicy = '  a: { url: "http://127.0.0.1:1/mcp", cache: { ttl: 30s, scope: public } }\n'
+  const x = '{"name":"x"}'
+  const rows: readonly { name: string; servers: string; offers: Record<string, Offer>; tools: CachePolicy }[] = [
+    { name: 'nobody has answered', servers: a + b, offers: {}, tools: none },
+    {
+      name: 'one server',
+      servers: a + b,
+      offers: { a: { tools: x, caching: { 'tools/list': hour } } },
+      tools: hour,
+    },
+    {
+      name: 'the least of two',
+      servers: a + b,
+      offers: { a: { tools: x, caching: { 'tools/list': hour } }, b: { tools: x, caching: { 'tools/list': minute } } },
+      tools: minute,
+    },
+    {
+      name: 'private as soon as one is',
+      servers: a + b,
+      offers: { a: { tools: x, caching: { 'tools/list': own } }, b: { tools: x, caching: { 'tools/list': minute } } },
+      tools: { ttlMs: 60_000, scope: 'private' },
+    },
+    {
+      name: 'a server without hints',
+      servers: a + b,
+      offers: { a: { tools: x }, b: { tools: x, caching: { 'tools/list': hour } } },
+      tools: none,
+    },
+    {
+      name: 'a server without hints for which the registry has some',
+      servers: aWithPolicy + b,
+      offers: { a: { tools: x }, b: { tools: x, caching: { 'tools/list': hour } } },
+      tools: { ttlMs: 30_000, scope: 'public' },
+    },
+    {
+      name: 'the server’s own hints before the registry’s',
+      servers: aWithPolicy + b,
+      offers: { a: { tools: x, caching: { 'tools/list': hour } } },
+      tools: hour,
+    },
+    {
+      name: 'a server that shows nothing there',
+      servers: a + b,
+      offers: { a: { prompts: x }, b: { tools: x, caching: { 'tools/list': hour } } },
+      tools: hour,
+    },
+    {
+      name: 'a server whose list is empty, by its own word for a while',
+      servers: a + b,
+      offers: { a: { caching: { 'tools/list': minute } }, b: { tools: x, caching: { 'tools/list': hour } } },
+      tools: minute,
+    },
+    {
+      name: 'a disabled server',
+      servers: '  a: { url: "http://127.0.0.1:1/mcp", enabled: false }\n' + b,
+      offers: { a: { tools: x }, b: { tools: x, caching: { 'tools/list': hour } } },
+      tools: hour,
+    },
+  ]
+  for (const { name, servers, offers, tools } of rows)
+    await t.test(name, async (t) => t.strictSame(merged(servers, offers).caching['tools/list'], tools))
+  await t.test('the description is of all that have answered', async (t) => {
+    const { caching } = merged(aWithPolicy + b, { a: {}, b: { caching: { 'server/discover': hour } } })
+    t.strictSame(caching['server/discover'], { ttlMs: 30_000, scope: 'public' })
+    t.strictSame(caching['prompts/list'], none)
+  })
+  await t.test('before anything', async (t) => t.strictSame(emptyCatalogue.caching['server/discover'], none))
+  await t.test('pages', async (t) => t.strictSame(strictest([hour, own, minute]), { ttlMs: 60_000, scope: 'private' }))
 })
 
 await t.test('capabilities are the union, instructions carry the server’s name', async (t) => {
@@ -236,7 +420,7 @@ await t.test('property: a template matches what it is filled with', async (t) =>
 
 await t.test('the gateway’s own pages', async (t) => {
   const many = Array.from({ length: 2500 }, (_, i) => `{"name":"t${i}"}`).join()
-  const list = merged(PLAIN, { a: { tools: many } }).lists['tools/list']
+  const list = merged(PLAIN, { a: { tools: many } }).lists.stateful['tools/list']
   const names: string[] = []
   let cursor: string | undefined
   let pages = 0
@@ -253,7 +437,7 @@ await t.test('the gateway’s own pages', async (t) => {
     names,
     Array.from({ length: 2500 }, (_, i) => `t${i}`),
   )
-  const other = merged(PLAIN, { a: { tools: `${many},{"name":"new"}` } }).lists['tools/list']
+  const other = merged(PLAIN, { a: { tools: `${many},{"name":"new"}` } }).lists.stateful['tools/list']
   const first = pageOf(list, undefined)?.nextCursor
   t.equal(pageOf(other, first), undefined, 'a cursor of a list that has changed since')
   for (const bad of ['', 'x', '0', `${first}0`, `${first?.split('.')[0]}.999999`, `${first?.split('.')[0]}.-1`])

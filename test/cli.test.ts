@@ -272,7 +272,7 @@ void t.test('validate --live sends the credential, shows it to nobody and follow
   t.equal(got.code, 3)
   t.same(new Set(seen), new Set([`POST /mcp Bearer ${TOKEN}`, `POST /moved Bearer ${TOKEN}`]))
   t.match(got.out, '✗ a: ')
-  t.match(got.out, '✗ b: the server redirects (307)')
+  t.match(got.out, /✗ b: [^\n]*the server redirects \(307\)/u)
   t.notMatch(got.out + got.err, TOKEN)
 })
 
@@ -294,7 +294,8 @@ const status: Status = {
       state: 'up',
       required: false,
       since: '2026-01-01T00:00:02.000Z',
-      path: 'direct',
+      era: { eras: ['stateful', 'stateless'], how: 'probed', at: '2026-01-01T00:00:00.000Z' },
+      paths: { stateful: 'direct', stateless: 'direct' },
       tools: 1,
       prompts: 0,
       resources: 2,
@@ -309,7 +310,6 @@ const status: Status = {
       required: false,
       since: '2026-01-01T00:00:02.000Z',
       lastError: 'gone\u001b[31m',
-      path: 'broker',
       tools: 0,
       prompts: 0,
       resources: 0,
@@ -318,10 +318,10 @@ const status: Status = {
       stale: false,
     },
   ],
-  tools: [{ name: 'weather_now', server: 'weather', own: 'now', path: 'direct' }],
+  tools: [{ name: 'weather_now', server: 'weather', own: 'now', paths: { stateful: 'direct', stateless: 'direct' } }],
   problems: [],
   envoys: [],
-  sessions: { clients: 0, servers: 0, streams: 0 },
+  sessions: { clients: 0, servers: 0, pooled: 0, waiting: 0, streams: 0 },
   refusals: [],
 }
 
@@ -336,7 +336,10 @@ void t.test('the tools of a running gateway', async (t) => {
   await t.test('as a table', async (t) => {
     const got = await run(['tools', '--admin', at])
     t.equal(got.code, 0)
-    t.match(got.out, /^TOOL +SERVER +SERVER'S NAME +PATH +STATE\nweather_now +weather +now +direct +up\n$/u)
+    t.match(
+      got.out,
+      /^TOOL +SERVER +SERVER'S NAME +ERA +STATEFUL CLIENTS +STATELESS CLIENTS +STATE\nweather_now +weather +now +both +direct +direct +up\n$/u,
+    )
     t.match(got.err, 'weather: weather_old is hidden: another server has this name')
     t.match(got.err, 'files is down: gone')
     t.notMatch(got.err, '\u001b', 'a server cannot steer the terminal')
@@ -346,7 +349,16 @@ void t.test('the tools of a running gateway', async (t) => {
     t.equal(got.code, 0)
     t.equal(got.err, '')
     t.match(JSON.parse(got.out), {
-      tools: [{ name: 'weather_now', server: 'weather', own: 'now', path: 'direct', state: 'up' }],
+      tools: [
+        {
+          name: 'weather_now',
+          server: 'weather',
+          own: 'now',
+          eras: ['stateful', 'stateless'],
+          paths: { stateful: 'direct', stateless: 'direct' },
+          state: 'up',
+        },
+      ],
     })
   })
   await t.test('found by the file', async (t) => {
@@ -383,8 +395,8 @@ void t.test('the welcome', async (t) => {
     'Ctrl-C',
   ])
     t.match(text, part)
-  t.match(text, /weather +up +1 +0 +3 +direct\n/u)
-  t.match(text, /files +down +0 +0 +0 +broker +gone/u)
+  t.match(text, /weather +up +1 +0 +3 +both\n/u)
+  t.match(text, /files +down +0 +0 +0 +unknown +gone/u)
   t.notMatch(text, '\u001b')
   const setting = (name: string): unknown =>
     JSON.parse(

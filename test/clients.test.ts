@@ -1,75 +1,54 @@
-/** The published clients on real published servers: first directly, then the same through the gateway. */
+/** The published SDKs' clients, in each of their modes, on real servers of both eras: first directly, then through one gateway. */
 import t from 'tap'
-import type { Test } from 'tap'
-import type { PublishedClient } from './support/clients.ts'
-import { inspector, sdkV1, sdkV2 } from './support/clients.ts'
+import { of, own, tour, visit } from './support/client-story.ts'
+import { publishedClients } from './support/clients.ts'
 import { startEverything } from './support/everything.ts'
 import { serveFixture } from './support/fixture-server.ts'
 import { startGateway } from './support/gateway.ts'
-import { says } from './support/mcp-script.ts'
+import { registry } from './support/stage.ts'
 
 await using everything = await startEverything()
-await using fixture = await serveFixture()
-
-const FEATURES = 'demo://resource/static/document/features.md'
-
-/** List, call, get and read. `named`: the name a client sees for server-everything's own. */
-const tour = async (t: Test, client: PublishedClient, named: (own: string) => string) => {
-  const tools = await client.tools()
-  for (const own of ['echo', 'get-sum', 'trigger-long-running-operation']) t.ok(tools.includes(named(own)), own)
-  t.match(await client.call(named('echo'), { message: 'hello' }), says('Echo: hello'))
-  t.match(await client.call(named('get-sum'), { a: 2, b: 3 }), { content: [{ text: /\b5\b/ }] })
-  t.ok((await client.prompts()).includes(named('args-prompt')))
-  t.match(await client.get(named('args-prompt'), { city: 'Paris' }), {
-    messages: [{ role: 'user', content: { text: /weather in Paris/ } }],
-  })
-  t.ok((await client.resources()).includes(FEATURES))
-  t.match(await client.read(FEATURES), { contents: [{ uri: FEATURES, text: /Features/ }] })
-  t.ok((await client.templates()).includes('demo://resource/dynamic/text/{resourceId}'))
-  t.match(await client.read('demo://resource/dynamic/text/7'), { contents: [{ text: /7/ }] })
-}
-
-/** Elicitation, sampling and roots, there and back. `named`: of the fixture server. */
-const conversation = async (t: Test, client: PublishedClient, named: (own: string) => string) => {
-  t.match(
-    await client.call(named('test_elicitation'), { message: 'Who are you?' }),
-    says('User response: action=accept, content={"username":"ada","email":"ada@example.com"}'),
-  )
-  t.match(await client.call(named('test_sampling'), { prompt: 'What is it?' }), says('LLM response: forty-two'))
-  t.match(await client.call(named('test_roots')), says('Roots: file:///home/ada'))
-}
-
-const own = (name: string) => name
-const sdks = Object.entries({ 'v1 SDK': sdkV1, 'v2 SDK': sdkV2 })
+await using old = await serveFixture({ eras: 'stateful' })
+await using modern = await serveFixture({ eras: 'stateless' })
+await using both = await serveFixture({ eras: 'both' })
+const fixtures = { old, modern, both }
 
 await t.test('directly', async (t) => {
-  for (const [name, open] of sdks) {
+  for (const [name, mode] of Object.entries(publishedClients)) {
     await t.test(name, async (t) => {
-      await using plain = await open(everything.url, false)
-      await tour(t, plain, own)
-      await using asked = await open(fixture.url, true)
-      await conversation(t, asked, own)
+      if (mode.eras.includes('stateful')) {
+        await t.test('server-everything', async (t) => {
+          await using client = await mode.open(everything.url, false)
+          await tour(t, client, own)
+        })
+      }
+      await t.test('the fixture server', async (t) => {
+        await using client = await mode.open(both.url, true)
+        await visit(t, client, mode, own, both)
+      })
     })
   }
-  await t.test('Inspector', (t) => tour(t, inspector(everything.url), own))
 })
 
-await t.test('through the gateway', async (t) => {
-  await using gateway = await startGateway(`servers:
-  everything: { url: "${everything.url}" }
-  fixture: { url: "${fixture.url}", client: [elicitation, sampling, roots] }
-`)
+await t.test('through one gateway', async (t) => {
+  const rest = { client: ['elicitation', 'sampling', 'roots'], resources: { prefix: true } }
+  const entries = Object.entries({ everything, ...fixtures }).map(([name, { url }]) => [name, { url, ...rest }])
+  await using gateway = await startGateway(registry(Object.fromEntries(entries)))
   await gateway.settled()
-  const ofEverything = (name: string) => `everything_${name}`
-  const ofFixture = (name: string) => `fixture_${name}`
-  for (const [name, open] of sdks) {
+  for (const [name, mode] of Object.entries(publishedClients)) {
     await t.test(name, async (t) => {
-      await using plain = await open(gateway.url, false)
-      await tour(t, plain, ofEverything)
-      await using asked = await open(gateway.url, true)
-      await tour(t, asked, ofEverything)
-      await conversation(t, asked, ofFixture)
+      for (const asked of [false, true]) {
+        await t.test(`server-everything, ${asked ? 'can' : 'cannot'} be asked`, async (t) => {
+          await using client = await mode.open(gateway.url, asked)
+          await tour(t, client, of('everything'))
+        })
+      }
+      for (const [server, fixture] of Object.entries(fixtures)) {
+        await t.test(`the fixture server, ${server}`, async (t) => {
+          await using client = await mode.open(gateway.url, true)
+          await visit(t, client, mode, of(server), fixture)
+        })
+      }
     })
   }
-  await t.test('Inspector', (t) => tour(t, inspector(gateway.url), ofEverything))
 })

@@ -11,6 +11,7 @@ import { Pool } from 'undici'
 import type { RoutingTable } from '../src/catalog/routing-table.ts'
 import { findEnvoy } from '../src/envoy/find.ts'
 import { serveExtProc } from '../src/extproc/server.ts'
+import type { ParamHeader } from '../src/mcp/param-headers.ts'
 import type { ClientSession } from '../src/sessions/session-table.ts'
 import { type Reaction, startBreakableProcessor } from './support/breakable-processor.ts'
 import { startEdgeEnvoy } from './support/edge-envoy.ts'
@@ -54,6 +55,11 @@ const newSocket = () => join(dir, `${++sockets}.sock`)
 
 const call = (name: string, id = '1', more = '') =>
   `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"arguments":{"name":"${name}","n":9007199254740993,"x":1.0${more}},"name":"${name}"}}`
+const REVISION = '2026-07-28'
+/** A call of a stateless client; `more` are further members of its parameters. */
+const stateless = (name: string, { more = '', capabilities = '{}', version = REVISION, method = 'tools/call' } = {}) =>
+  `{"jsonrpc":"2.0","id":1,"method":"${method}","params":{"${method === 'resources/read' ? 'uri' : 'name'}":"${name}","_meta":{"io.modelcontextprotocol/protocolVersion":"${version}","io.modelcontextprotocol/clientCapabilities":${capabilities},"n":9007199254740993}${more}}}`
+const base64 = (text: string) => `=?base64?${Buffer.from(text).toString('base64')}?=`
 const headers = {
   'content-type': 'application/json',
   accept: 'application/json, text/event-stream',
@@ -216,6 +222,7 @@ void t.test('a processor that breaks', async (t) => {
   t.equal(broker.received.length, 0)
 })
 
+const region: ParamHeader = { header: 'Region', key: 'region', path: ['region'], type: 'string' }
 const table: RoutingTable = {
   servers: new Map([
     [
@@ -224,14 +231,21 @@ const table: RoutingTable = {
         name: 'one',
         cluster: 'direct.one',
         path: '/served?at=here',
+        eras: new Set(['stateful', 'stateless']),
         client: ['elicitation'],
         prefixedResources: false,
       },
     ],
   ]),
-  tools: new Map([['one_x', { exposed: 'one_x', own: 'x', server: 'one', hints: '' }]]),
+  tools: new Map([
+    ['one_x', { exposed: 'one_x', own: 'x', server: 'one', hints: '', params: [] }],
+    ['one_y', { exposed: 'one_y', own: 'größe', server: 'one', hints: '', params: [region] }],
+    ['keep', { exposed: 'keep', own: 'keep', server: 'one', hints: '', params: [] }],
+  ]),
   prompts: new Map(),
-  resources: new Map(),
+  resources: new Map([
+    ['one+doc://a', { exposed: 'one+doc://a', own: 'doc://a', server: 'one', hints: '', params: [] }],
+  ]),
   templates: [],
 }
 const session: ClientSession = {
@@ -260,6 +274,149 @@ const rules = {
   brokerCluster: 'mcp.broker',
   log: { error: (_: string, fields?: Readonly<Record<string, unknown>>) => faults.push(fields?.['error']) },
 }
+
+void t.test('stateless calls', async (t) => {
+  await using server = await listen()
+  await using broker = await listen()
+  const socketPath = newSocket()
+  await using _processor = await serveExtProc({ ...rules, socketPath })
+  await using edge = await startEdgeEnvoy({
+    envoy,
+    extProcSocket: socketPath,
+    server: server.port,
+    broker: broker.port,
+  })
+  const pool = new Pool(`http://127.0.0.1:${edge.port}`)
+  t.teardown(() => pool.destroy())
+  const head = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': REVISION,
+    'mcp-method': 'tools/call',
+  }
+  /** What was received of it, and how many exchanges with the processor it took. */
+  const post = async (body: string, more: Record<string, string>) => {
+    const [direct, brokered] = [server.received.length, broker.received.length]
+    const streams = await edge.stat('http.edge.ext_proc.streams_started')
+    const messages = await edge.stat('http.edge.ext_proc.stream_msgs_sent')
+    const response = await pool.request({ path: '/mcp', method: 'POST', body, headers: { ...head, ...more } })
+    await response.body.dump()
+    const saw: unknown = JSON.parse(String(response.headers['x-saw']))
+    return {
+      status: response.statusCode,
+      session: response.headers['mcp-session-id'],
+      saw,
+      direct: server.received.slice(direct),
+      brokered: broker.received.slice(brokered),
+      streams: (await edge.stat('http.edge.ext_proc.streams_started')) - streams,
+      messages: (await edge.stat('http.edge.ext_proc.stream_msgs_sent')) - messages,
+    }
+  }
+
+  await t.test('one exchange, renamed in body and header, and nothing of a session', async (t) => {
+    const got = await post(stateless('one_x'), {
+      'mcp-name': 'one_x',
+      'mcp-session-id': 'client',
+      'mcp-param-unknown': 'kept',
+      authorization: 'Bearer client',
+      'x-custom': 'y',
+      'x-mcp-cluster': 'mcp.broker',
+      traceparent: '00-1-2-01',
+      baggage: 'a=b',
+    })
+    t.match(got, { status: 200, streams: 1, messages: 2, brokered: [], session: undefined })
+    t.match(got.saw, { era: 'stateless', path: 'direct', server: 'one', tool: 'x', session: '', id: '1' })
+    const [received] = got.direct
+    t.equal(got.direct.length, 1)
+    t.equal(received?.body, stateless('x'))
+    t.equal(received?.url, '/served?at=here')
+    t.same(received?.headers, {
+      host: `127.0.0.1:${edge.port}`,
+      accept: head.accept,
+      'content-type': 'application/json',
+      'content-length': String(stateless('x').length),
+      'mcp-protocol-version': REVISION,
+      'mcp-method': 'tools/call',
+      'mcp-name': 'x',
+      'mcp-param-unknown': 'kept',
+      traceparent: '00-1-2-01',
+      baggage: 'a=b',
+      'x-request-id': received?.headers['x-request-id'],
+    })
+    t.notOk(session.directCalls.has('1'))
+  })
+
+  const argument = { more: ',"arguments":{"region":"eu"}' }
+  const reading = { method: 'resources/read' }
+  const direct: readonly (readonly [string, string, Record<string, string>, string, string])[] = [
+    ['a name that is the same', stateless('keep'), { 'mcp-name': 'keep' }, stateless('keep'), 'keep'],
+    ['a name in base64', stateless('one_x'), { 'mcp-name': base64('one_x') }, stateless('x'), 'x'],
+    [
+      'an own name for base64, and a repeated argument',
+      stateless('one_y', argument),
+      { 'mcp-name': 'one_y', 'mcp-param-region': 'eu' },
+      stateless('größe', argument),
+      base64('größe'),
+    ],
+    [
+      'a resource',
+      stateless('one+doc://a', reading),
+      { 'mcp-name': 'one+doc://a', 'mcp-method': 'resources/read' },
+      stateless('doc://a', reading),
+      'doc://a',
+    ],
+  ]
+  for (const [name, body, more, expected, mcpName] of direct) {
+    await t.test(name, async (t) => {
+      const got = await post(body, more)
+      t.match(got, { status: 200, streams: 1, messages: 2, brokered: [] })
+      t.equal(got.direct.length, 1)
+      t.equal(got.direct[0]?.body, expected)
+      t.equal(got.direct[0]?.headers['mcp-name'], mcpName)
+      t.equal(got.direct[0]?.headers['mcp-param-region'], more['mcp-param-region'])
+    })
+  }
+
+  const brokered: readonly (readonly [string, string, Record<string, string>])[] = [
+    ['another name in the header', stateless('one_x'), { 'mcp-name': 'keep' }],
+    ['no name in the header', stateless('one_x'), {}],
+    ['a name twice in the header', stateless('one_x'), { 'mcp-name': 'one_x, one_x' }],
+    ['broken base64 in the header', stateless('one_x'), { 'mcp-name': '=?base64?%?=' }],
+    ['another method in the header', stateless('one_x'), { 'mcp-name': 'one_x', 'mcp-method': 'prompts/get' }],
+    ['another version in the body', stateless('one_x', { version: '2025-11-25' }), { 'mcp-name': 'one_x' }],
+    [
+      'a version nobody speaks',
+      stateless('one_x', { version: '2099-01-01' }),
+      { 'mcp-name': 'one_x', 'mcp-protocol-version': '2099-01-01' },
+    ],
+    ['a body without `_meta`', call('one_x'), { 'mcp-name': 'one_x' }],
+    ['a repeated argument that is missing', stateless('one_y', argument), { 'mcp-name': 'one_y' }],
+    [
+      'a repeated argument that differs',
+      stateless('one_y', argument),
+      { 'mcp-name': 'one_y', 'mcp-param-region': 'us' },
+    ],
+    [
+      'a client that declares more than the server may ask for',
+      stateless('one_x', { capabilities: '{"sampling":{}}' }),
+      { 'mcp-name': 'one_x' },
+    ],
+    ['an unknown tool', stateless('one_z'), { 'mcp-name': 'one_z' }],
+    ['a list', stateless('', { method: 'tools/list' }), { 'mcp-method': 'tools/list' }],
+    ['a foreign origin', stateless('one_x'), { 'mcp-name': 'one_x', origin: 'https://evil.example.com' }],
+    ['two names', stateless('one_x', { more: ',"name":"keep"' }), { 'mcp-name': 'one_x' }],
+  ]
+  for (const [name, body, more] of brokered) {
+    await t.test(`the broker gets ${name}, byte for byte`, async (t) => {
+      const got = await post(body, more)
+      t.equal(got.direct.length, 0)
+      t.equal(got.brokered.length, 1)
+      t.equal(got.brokered[0]?.body, body)
+      t.match(got.saw, { era: 'stateless', path: 'broker' })
+      for (const [key, value] of Object.entries({ ...head, ...more })) t.equal(got.brokered[0]?.headers[key], value)
+    })
+  }
+})
 
 void t.test('the processor', async (t) => {
   await using server = await listen()
@@ -313,7 +470,8 @@ void t.test('the processor', async (t) => {
     ['a forged session', call('one_x'), { 'mcp-session-id': 'forged' }],
     ['a foreign origin', call('one_x'), { origin: 'https://evil.example.com' }],
     ['another content type', call('one_x'), { 'content-type': 'text/plain' }],
-    ['an unknown tool', call('one_y'), {}],
+    ['an unknown tool', call('one_z'), {}],
+    ['a session whose body claims the other era', stateless('one_x'), {}],
     ['two names', '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"one_x","name":"one_x"}}', {}],
     ['no JSON', '{', {}],
     ['a method that splits headers', '{"jsonrpc":"2.0","id":1,"method":"a\\r\\nx-mcp-cluster: direct.one"}', {}],

@@ -5,10 +5,12 @@ import t from 'tap'
 import type { RoutingTable, Row, ServerRow } from '../src/catalog/routing-table.ts'
 import { templateParts } from '../src/catalog/uri-template.ts'
 import { decodeRequest, encodeResponse } from '../src/extproc/codec.ts'
-import { type Decision, decide, decideHead } from '../src/extproc/decide.ts'
+import { type Decision, decide as decideAsked, decideHead } from '../src/extproc/decide.ts'
 import { type Effect, type Event, type Rules, start, type State, step } from '../src/extproc/exchange.ts'
 import { bodyMutation, metadata } from '../src/extproc/mutation.ts'
 import type { ProcessingRequest, ProcessingResponse } from '../src/extproc/processing.ts'
+import type { ParamHeader } from '../src/mcp/param-headers.ts'
+import { decodeHeaderValue } from '../src/mcp/header-value.ts'
 import type { Edge, RequestHead } from '../src/mcp/request-head.ts'
 import type { ClientFeature } from '../src/registry/model.ts'
 import type { ClientSession, SessionLookup } from '../src/sessions/session-table.ts'
@@ -17,18 +19,30 @@ const serverRow = (name: string, more: Partial<ServerRow> = {}): ServerRow => ({
   name,
   cluster: `direct.${name}`,
   path: `/${name}/mcp`,
+  eras: new Set(['stateful']),
   client: ['elicitation'],
   prefixedResources: false,
   ...more,
 })
 const rows = (...list: readonly Row[]): ReadonlyMap<string, Row> => new Map(list.map((row) => [row.exposed, row]))
-const row = (exposed: string, own: string, server: string, hints = ''): Row => ({ exposed, own, server, hints })
+const row = (exposed: string, own: string, server: string, hints = '', params: readonly ParamHeader[] = []): Row => ({
+  exposed,
+  own,
+  server,
+  hints,
+  params,
+})
+/** Only its own era's clients are in the tables below, unless a row says otherwise. */
+const dual = { eras: new Set(['stateful', 'stateless'] as const) }
 const servers = [
   serverRow('git'),
   serverRow('quiet', { client: [] }),
   serverRow('pipe', { cluster: undefined }),
   serverRow('cold'),
   serverRow('plain'),
+  serverRow('new', dual),
+  serverRow('newpipe', { ...dual, cluster: undefined }),
+  serverRow('newquiet', { eras: new Set(['stateless']), client: [] }),
 ]
 const table: RoutingTable = {
   servers: new Map(servers.map((server) => [server.name, server])),
@@ -47,15 +61,26 @@ const table: RoutingTable = {
     row('odd', 'a b%é', 'git'),
     row('lost', 'lost', 'gone'),
     row('__proto__', 'p', 'git'),
+    row('new_x', 'x', 'new'),
+    row('new_odd', '=?base64?é?=', 'new'),
+    row('keep', 'keep', 'new'),
+    row('größe', 'größe', 'new'),
+    row('near', 'near', 'new', '', [
+      { header: 'Region', key: 'region', path: ['region'], type: 'string' },
+      { header: 'Limit', key: 'limit', path: ['limits', 'most'], type: 'integer' },
+    ]),
+    row('newpipe_x', 'x', 'newpipe'),
+    row('newquiet_x', 'x', 'newquiet'),
   ),
-  prompts: rows(row('git_review', 'review', 'git')),
-  resources: rows(row('doc://a', 'doc://a', 'git')),
+  prompts: rows(row('git_review', 'review', 'git'), row('new_review', 'review', 'new')),
+  resources: rows(row('doc://a', 'doc://a', 'git'), row('new+doc://b', 'doc://b', 'new')),
   templates: [
     {
       exposed: 'file:///{p}',
       own: 'file:///{p}',
       server: 'quiet',
       hints: '',
+      params: [],
       parts: templateParts('file:///{+p}') ?? [],
     },
   ],
@@ -77,6 +102,7 @@ const sessionOf = (features: readonly ClientFeature[] = []): ClientSession => ({
     ['pipe', { id: 'pipe-session', protocolVersion: '2025-11-25' }],
     ['plain', { id: undefined, protocolVersion: '2025-03-26' }],
     ['gone', { id: 'gone-session', protocolVersion: '2025-11-25' }],
+    ['new', { id: 'new-session', protocolVersion: '2025-11-25' }],
   ]),
   directCalls: new Map(),
   lastUsedMs: 0,
@@ -88,6 +114,10 @@ const message = (method: string, params: string, id = '1') =>
   `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${params}}`
 const tool = (name: string, id?: string) =>
   message('tools/call', `{"name":"${name}","arguments":{"n":9007199254740993}}`, id)
+
+/** As after the head of a request in that session. */
+const decide = (given: RoutingTable, session: ClientSession, bytes: Buffer): Decision =>
+  decideAsked(given, { to: 'body', era: 'stateful', session }, bytes)
 
 /** A decision in words. */
 const told = (decision: Decision): string =>
@@ -128,6 +158,13 @@ const cells: readonly (readonly [string, ClientSession, string, string])[] = [
   ['a stdio server', bare, tool('pipe_run'), 'broker tools/call (pipe) 1'],
   ['no session with the server yet', bare, tool('cold_start'), 'broker tools/call (cold) 1'],
   ['a row without its server', bare, tool('lost'), 'broker tools/call (gone) 1'],
+  ['a server of both eras', bare, tool('new_x'), `new tools/call x id 1 ${tool('x')}`],
+  [
+    'a body that claims the other era',
+    bare,
+    message('tools/call', '{"name":"same","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}'),
+    'broker tools/call (git) 1',
+  ],
   ['an unknown tool', bare, tool('nope'), 'broker tools/call 1'],
   ['the own name of a renamed tool', bare, tool('search'), 'broker tools/call 1'],
   ['a prompt asked for as a tool', bare, tool('git_review'), 'broker tools/call 1'],
@@ -213,6 +250,9 @@ const post: RequestHead = {
   contentLength: '10',
   sessionId: 'bare',
   protocolVersion: '2025-11-25',
+  mcpMethod: undefined,
+  mcpName: undefined,
+  mcpParams: new Map(),
 }
 const stranger: ClientSession = { ...bare, servers: new Map() }
 const known: Readonly<Record<string, ClientSession>> = {
@@ -223,6 +263,7 @@ const known: Readonly<Record<string, ClientSession>> = {
 }
 const lookup: SessionLookup = { find: (id) => (Object.hasOwn(known, id) ? known[id] : undefined) }
 const onlyAsking: RoutingTable = { ...table, servers: new Map([['git', serverRow('git')]]) }
+const onlyPipe: RoutingTable = { ...table, servers: new Map([['p', serverRow('p', { ...dual, cluster: undefined })]]) }
 const heads: readonly (readonly [string, RequestHead, RoutingTable, string])[] = [
   ['a session with a direct way', post, table, 'body'],
   ['a client that can be asked, by all but one', { ...post, sessionId: 'asks' }, table, 'body'],
@@ -238,14 +279,270 @@ const heads: readonly (readonly [string, RequestHead, RoutingTable, string])[] =
   ['a foreign origin', { ...post, origin: 'https://evil.example.com' }, table, 'broker'],
   ['another content type', { ...post, contentType: 'text/plain' }, table, 'broker'],
   ['an unknown version', { ...post, protocolVersion: '1999-01-01' }, table, 'broker'],
+  ['an unknown version to come', { ...post, protocolVersion: '2099-01-01' }, table, 'broker, stateless'],
+  ['a stateless client', { ...post, sessionId: undefined, protocolVersion: '2026-07-28' }, table, 'body, stateless'],
+  ['a stateless client with a session id', { ...post, protocolVersion: '2026-07-28' }, table, 'body, stateless'],
+  [
+    'a stateless client with a forged one',
+    { ...post, sessionId: 'x', protocolVersion: '2026-07-28' },
+    table,
+    'body, stateless',
+  ],
+  ['a stateless client, no server for it', { ...post, protocolVersion: '2026-07-28' }, onlyAsking, 'broker, stateless'],
+  ['a stateless client, only stdio for it', { ...post, protocolVersion: '2026-07-28' }, onlyPipe, 'broker, stateless'],
+  ['a stateless GET', { ...post, method: 'GET', protocolVersion: '2026-07-28' }, table, 'broker, stateless'],
+  [
+    'a stateless client from a foreign origin',
+    { ...post, protocolVersion: '2026-07-28', origin: 'https://evil.example.com' },
+    table,
+    'broker, stateless',
+  ],
+  ['a session without version', { ...post, protocolVersion: undefined }, table, 'body'],
 ]
 void t.test('decide by the head', async (t) => {
   for (const [name, head, given, expected] of heads) {
-    await t.test(name, async (t) => t.equal(decideHead(head, edge, lookup, given).to, expected))
+    await t.test(name, async (t) => {
+      const { to, era } = decideHead(head, edge, lookup, given)
+      t.equal(era === 'stateful' ? to : `${to}, ${era}`, expected)
+    })
   }
 })
 
-const circumstances = { brokerCluster: 'mcp.broker', decisionId: 'd1', session: 's1' }
+const REVISION = '2026-07-28'
+interface Asking {
+  readonly method?: string
+  readonly params?: string
+  readonly capabilities?: string
+  readonly version?: string
+  readonly id?: string
+}
+/** A request of a stateless client. */
+const stateless = (name: string, { method = 'tools/call', params = '', capabilities = '{}', ...rest }: Asking = {}) =>
+  message(
+    method,
+    `{"_meta":{"io.modelcontextprotocol/protocolVersion":"${rest.version ?? REVISION}","io.modelcontextprotocol/clientCapabilities":${capabilities}},"${
+      method === 'resources/read' ? 'uri' : 'name'
+    }":"${name}"${params}}`,
+    rest.id,
+  )
+const statelessHead = (mcpName: string | undefined, more: Partial<RequestHead> = {}): RequestHead => ({
+  ...post,
+  sessionId: undefined,
+  protocolVersion: REVISION,
+  mcpMethod: 'tools/call',
+  mcpName,
+  ...more,
+})
+const base64 = (text: string) => `=?base64?${Buffer.from(text).toString('base64')}?=`
+const withParams = (entries: Readonly<Record<string, string>>) => ({ mcpParams: new Map(Object.entries(entries)) })
+const near = ',"arguments":{"region":"eu","limits":{"most":42}}'
+const arrived = (server: string, body: string, own = 'x', method = 'tools/call') =>
+  `${server} ${method} ${own} id 1 ${body}`
+
+const statelessCells: readonly (readonly [string, RequestHead, string, string])[] = [
+  ['a tool', statelessHead('new_x'), stateless('new_x'), `${arrived('new', stateless('x'))} as x`],
+  [
+    'a tool of a server of this era only',
+    statelessHead('newquiet_x'),
+    stateless('newquiet_x'),
+    `${arrived('newquiet', stateless('x'))} as x`,
+  ],
+  ['a tool without another name', statelessHead('keep'), stateless('keep'), 'new tools/call keep id 1 unchanged'],
+  [
+    'an id as sent',
+    statelessHead('keep'),
+    stateless('keep', { id: '9007199254740993' }),
+    'new tools/call keep id 9007199254740993 unchanged',
+  ],
+  ['a name in base64', statelessHead(base64('größe')), stateless('größe'), 'new tools/call größe id 1 unchanged'],
+  [
+    'a plain name in base64',
+    statelessHead(base64('new_x')),
+    stateless('new_x'),
+    `${arrived('new', stateless('x'))} as x`,
+  ],
+  [
+    'an own name that looks like base64',
+    statelessHead('new_odd'),
+    stateless('new_odd'),
+    `${arrived('new', stateless('=?base64?é?='), '=?base64?é?=')} as ${base64('=?base64?é?=')}`,
+  ],
+  [
+    'a prompt',
+    statelessHead('new_review', { mcpMethod: 'prompts/get' }),
+    stateless('new_review', { method: 'prompts/get' }),
+    `${arrived('new', stateless('review', { method: 'prompts/get' }), 'review', 'prompts/get')} as review`,
+  ],
+  [
+    'a resource',
+    statelessHead('new+doc://b', { mcpMethod: 'resources/read' }),
+    stateless('new+doc://b', { method: 'resources/read' }),
+    `${arrived('new', stateless('doc://b', { method: 'resources/read' }), 'doc://b', 'resources/read')} as doc://b`,
+  ],
+  [
+    'a retry with what was asked for',
+    statelessHead('keep'),
+    stateless('keep', { params: ',"inputResponses":{"a":{"action":"accept"}},"requestState":"s"' }),
+    'new tools/call keep id 1 unchanged',
+  ],
+  [
+    'repeated arguments',
+    statelessHead('near', withParams({ region: 'eu', limit: '42.0' })),
+    stateless('near', { params: near }),
+    'new tools/call near id 1 unchanged',
+  ],
+  [
+    'repeated arguments that no schema knows',
+    statelessHead('keep', withParams({ other: 'anything' })),
+    stateless('keep', { params: near }),
+    'new tools/call keep id 1 unchanged',
+  ],
+  [
+    'a client that the server may ask',
+    statelessHead('keep'),
+    stateless('keep', { capabilities: '{"elicitation":{"form":{}}}' }),
+    'new tools/call keep id 1 unchanged',
+  ],
+  [
+    'a client that declares more than the server may ask for',
+    statelessHead('keep'),
+    stateless('keep', { capabilities: '{"elicitation":{},"sampling":{}}' }),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'a client that declares what this server may not ask for',
+    statelessHead('newquiet_x'),
+    stateless('newquiet_x', { capabilities: '{"elicitation":{}}' }),
+    'broker tools/call (newquiet) 1',
+  ],
+  [
+    'capabilities that nobody asks for',
+    statelessHead('newquiet_x'),
+    stateless('newquiet_x', { capabilities: '{"extensions":{},"other":true}' }),
+    `${arrived('newquiet', stateless('x', { capabilities: '{"extensions":{},"other":true}' }))} as x`,
+  ],
+  ['a stateful server', statelessHead('git_search'), stateless('git_search'), 'broker tools/call (git) 1'],
+  ['a stdio server', statelessHead('newpipe_x'), stateless('newpipe_x'), 'broker tools/call (newpipe) 1'],
+  ['an unknown tool', statelessHead('nope'), stateless('nope'), 'broker tools/call 1'],
+  ['the own name of a renamed tool', statelessHead('x'), stateless('x'), 'broker tools/call 1'],
+  ['another name in the header', statelessHead('keep'), stateless('new_x'), 'broker tools/call (new) 1'],
+  ['a header in another case', statelessHead('Keep'), stateless('keep'), 'broker tools/call (new) 1'],
+  ['no name in the header', statelessHead(undefined), stateless('keep'), 'broker tools/call (new) 1'],
+  ['broken base64 in the header', statelessHead('=?base64?a?='), stateless('keep'), 'broker tools/call (new) 1'],
+  ['the name twice', statelessHead('keep, keep'), stateless('keep'), 'broker tools/call (new) 1'],
+  [
+    'another method in the header',
+    statelessHead('keep', { mcpMethod: 'prompts/get' }),
+    stateless('keep'),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'no method in the header',
+    statelessHead('keep', { mcpMethod: undefined }),
+    stateless('keep'),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'a repeated argument that is missing',
+    statelessHead('near', withParams({ region: 'eu' })),
+    stateless('near', { params: near }),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'a repeated argument that differs',
+    statelessHead('near', withParams({ region: 'us', limit: '42' })),
+    stateless('near', { params: near }),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'a repeated argument that is not there',
+    statelessHead('near', withParams({ region: 'eu', limit: '42' })),
+    stateless('near'),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'another version in the body',
+    statelessHead('keep'),
+    stateless('keep', { version: '2025-11-25' }),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'a version nobody speaks',
+    statelessHead('keep', { protocolVersion: '2099-01-01' }),
+    stateless('keep', { version: '2099-01-01' }),
+    'broker tools/call (new) 1',
+  ],
+  ['no `_meta`', statelessHead('keep'), tool('keep'), 'broker tools/call (new) 1'],
+  [
+    'capabilities of the wrong kind',
+    statelessHead('keep'),
+    stateless('keep', { capabilities: '[]' }),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'a feature of the wrong kind',
+    statelessHead('keep'),
+    stateless('keep', { capabilities: '{"elicitation":true}' }),
+    'broker tools/call (new) 1',
+  ],
+  [
+    'a list',
+    statelessHead(undefined, { mcpMethod: 'tools/list' }),
+    stateless('keep', { method: 'tools/list' }),
+    'broker tools/list 1',
+  ],
+  [
+    'a handshake',
+    statelessHead(undefined, { mcpMethod: 'initialize' }),
+    message('initialize', '{"protocolVersion":"2025-11-25"}'),
+    'broker initialize 1',
+  ],
+  [
+    'a call as notification',
+    statelessHead('keep'),
+    stateless('keep').replace('"id":1,', ''),
+    'broker tools/call (new)',
+  ],
+  ['two names', statelessHead('keep'), stateless('keep', { params: ',"name":"new_x"' }), 'broker 1'],
+  ['no JSON', statelessHead('keep'), '{', 'broker'],
+]
+/** Decided in the stateless era; the era is added where it turned out to be the other. */
+const decideStateless = (head: RequestHead, body: string) =>
+  decideAsked(table, { to: 'body', era: 'stateless', head }, Buffer.from(body))
+void t.test('decide for stateless clients', async (t) => {
+  for (const [name, head, body, expected] of statelessCells) {
+    await t.test(name, async (t) => {
+      const decision = decideStateless(head, body)
+      const mcpName = decision.to === 'server' && decision.era === 'stateless' ? decision.mcpName : undefined
+      t.equal(mcpName === undefined ? told(decision) : `${told(decision)} as ${mcpName}`, expected)
+      t.equal(decision.era, body.includes('"initialize"') ? 'stateful' : 'stateless')
+    })
+  }
+  await t.test('a session whose body claims the other era is told as such', async (t) => {
+    t.equal(decide(table, bare, Buffer.from(stateless('new_x'))).era, 'stateless')
+    t.equal(decide(table, bare, Buffer.from(tool('nope'))).era, 'stateful')
+  })
+  await t.test('what goes to a server says the same in header and body', async () => {
+    const name = fc.string({ unit: 'binary', maxLength: 20 })
+    fc.assert(
+      fc.property(name, name, fc.boolean(), (exposed, own, encoded) => {
+        const given: RoutingTable = { ...table, tools: rows(row(exposed, own, 'new')) }
+        const sent = encoded ? base64(exposed) : exposed
+        const literal = JSON.stringify(exposed).slice(1, -1)
+        const body = Buffer.from(stateless(literal))
+        const decision = decideAsked(given, { to: 'body', era: 'stateless', head: statelessHead(sent) }, body)
+        // The name as it is need not fit a header; in base64 it always does.
+        if (decision.to === 'broker') return !encoded
+        if (decision.era !== 'stateless') return false
+        const header = decodeHeaderValue(decision.mcpName ?? sent)
+        const parsed: unknown = JSON.parse((decision.body ?? body).toString())
+        return header === own && JSON.stringify(parsed).includes(`"name":${JSON.stringify(own)}`)
+      }),
+    )
+  })
+})
+
+const circumstances = { brokerCluster: 'mcp.broker', decisionId: 'd1', era: 'stateful', session: 's1' } as const
 const names = [
   ':method',
   ':path',
@@ -259,6 +556,10 @@ const names = [
   'traceparent',
   'x-custom',
   'content-length',
+  'mcp-method',
+  'mcp-name',
+  'mcp-param-region',
+  'baggage',
 ]
 const hints = 'readOnly=true,destructive=unspecified,idempotent=unspecified,openWorld=unspecified'
 const decided = (name: string) => decide(table, bare, Buffer.from(tool(name)))
@@ -277,8 +578,33 @@ void t.test('what a decision changes', async (t) => {
       'mcp-session-id': 'git-session',
       'content-length': String(tool('search').length),
     })
-    t.same(remove, ['host', 'authorization', 'cookie', 'x-custom'])
+    const unchecked = ['mcp-method', 'mcp-name', 'mcp-param-region', 'baggage']
+    t.same(remove, ['host', 'authorization', 'cookie', 'x-custom', ...unchecked])
     t.equal(body?.toString(), tool('search'))
+  })
+  await t.test('towards a stateless server', async (t) => {
+    const { set, remove, body } = bodyMutation(decideStateless(statelessHead('new_odd'), stateless('new_odd')), names, {
+      ...circumstances,
+      era: 'stateless',
+      session: '',
+    })
+    t.same(Object.fromEntries(set), {
+      'x-mcp-decision': 'd1',
+      'x-mcp-method': 'tools/call',
+      'x-mcp-servername': 'new',
+      'x-mcp-toolname': '=?base64?%C3%A9?=',
+      'x-mcp-cluster': 'direct.new',
+      ':path': '/new/mcp',
+      'mcp-name': base64('=?base64?é?='),
+      'content-length': String(Buffer.byteLength(stateless('=?base64?é?='))),
+    })
+    t.same(remove, ['host', 'authorization', 'cookie', 'mcp-session-id', 'x-custom'])
+    t.equal(body?.toString(), stateless('=?base64?é?='))
+  })
+  await t.test('towards a stateless server that calls it the same', async (t) => {
+    const { set, body } = bodyMutation(decideStateless(statelessHead('keep'), stateless('keep')), names, circumstances)
+    t.notOk(set.some(([name]) => name === 'mcp-name' || name === 'content-length'))
+    t.equal(body, undefined)
   })
   await t.test('without a body', async (t) => {
     const { set, body } = bodyMutation(decided('same'), names, circumstances)
@@ -319,7 +645,9 @@ void t.test('what a decision changes', async (t) => {
         const anything: RoutingTable = {
           ...table,
           tools: rows(row('x', text, 'git')),
-          templates: [{ exposed: '', own: '', server: 'git', hints: '', parts: templateParts('{+p}') ?? [] }],
+          templates: [
+            { exposed: '', own: '', server: 'git', hints: '', params: [], parts: templateParts('{+p}') ?? [] },
+          ],
         }
         const body = uri ? message('resources/read', `{"uri":${JSON.stringify(text)}}`) : tool('x')
         return bodyMutation(decide(anything, bare, Buffer.from(body)), names, circumstances).set.every(([, value]) =>
@@ -346,6 +674,24 @@ void t.test('what a decision changes', async (t) => {
     })
     t.same(metadata(undefined, circumstances), {
       'mcp.gateway': { era: 'stateful', path: 'broker', decision: 'd1', view: '', subject: '', session: 's1' },
+    })
+    t.same(metadata(undefined, { ...circumstances, era: 'stateless', session: '' }), {
+      'mcp.gateway': { era: 'stateless', path: 'broker', decision: 'd1', view: '', subject: '', session: '' },
+    })
+    t.same(metadata(decideStateless(statelessHead('new_x'), stateless('new_x')), { ...circumstances, session: '' }), {
+      'envoy.filters.http.mcp': { method: 'tools/call', params: { name: 'x' } },
+      'mcp.gateway': {
+        era: 'stateless',
+        path: 'direct',
+        decision: 'd1',
+        view: '',
+        subject: '',
+        session: '',
+        server: 'new',
+        tool: 'x',
+        method: 'tools/call',
+        id: '1',
+      },
     })
   })
 })
@@ -408,6 +754,21 @@ const exchanges: readonly (readonly [string, readonly Event[], readonly string[]
     [onHead({ ...post, sessionId: undefined }), { of: 'end' }],
     ['answer request_headers mcp.broker', 'close'],
   ],
+  [
+    'a stateless call',
+    [onHead(statelessHead('keep')), onBody(stateless('keep')), { of: 'end' }],
+    ['want body', 'answer request_body direct.new', 'close', 'report server'],
+  ],
+  [
+    'a stateless call for the broker',
+    [onHead(statelessHead('other')), onBody(stateless('keep'))],
+    ['want body', 'answer request_body mcp.broker', 'close', 'report broker'],
+  ],
+  [
+    'a stateless request without body',
+    [onHead(statelessHead('keep'), true)],
+    ['answer request_headers mcp.broker', 'close'],
+  ],
   ['no body', [onHead(post, true)], ['answer request_headers mcp.broker', 'close']],
   ['a local reply', [{ of: 'response_headers' }, { of: 'end' }], ['answer response_headers', 'close']],
   ['gone before its body', [onHead(post), { of: 'end' }], ['want body', 'fail: end while at body']],
@@ -467,6 +828,12 @@ void t.test('the wire is that of the protos', async (t) => {
     { key: 'accept', raw_value: Buffer.from('b') },
     { key: 'x-request-id', raw_value: Buffer.from('r1') },
     { key: 'x-other', raw_value: Buffer.from([0xff]) },
+    { key: 'mcp-method', raw_value: Buffer.from('tools/call') },
+    { key: 'mcp-name', raw_value: Buffer.from('n') },
+    { key: 'mcp-param-a-b', raw_value: Buffer.from([0x31, 0xe9]) },
+    { key: 'mcp-param-c', raw_value: Buffer.from('2') },
+    { key: 'mcp-param-c', raw_value: Buffer.from('3') },
+    { key: 'mcp-param-', raw_value: Buffer.from('') },
   ]
   const requests: readonly (readonly [string, object, unknown])[] = [
     [
@@ -478,7 +845,7 @@ void t.test('the wire is that of the protos', async (t) => {
       },
       {
         of: 'request_headers',
-        names: [':method', ':path', ':authority', 'mcp-session-id', 'accept', 'accept', 'x-request-id', 'x-other'],
+        names: headers.map(({ key }) => key),
         endOfStream: true,
         requestId: 'r1',
         head: {
@@ -492,6 +859,13 @@ void t.test('the wire is that of the protos', async (t) => {
           contentLength: undefined,
           sessionId: 's',
           protocolVersion: undefined,
+          mcpMethod: 'tools/call',
+          mcpName: 'n',
+          mcpParams: new Map([
+            ['a-b', '1é'],
+            ['c', '2, 3'],
+            ['', ''],
+          ]),
         },
       },
     ],

@@ -396,7 +396,7 @@ await t.test('requests that are refused', async (t) => {
         { headers: { ...client.headers, 'mcp-protocol-version': '2024-11-05' } },
         400,
         -32000,
-        'null',
+        '7',
         'unsupported-version',
       ],
       [

@@ -2,12 +2,18 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { elements, members, replaceSpans, stringOf, textOf } from '../src/mcp/json-text.ts'
-import { isDirect, isMethod, methods } from '../src/mcp/methods.ts'
+import {
+  META_CLIENT_CAPABILITIES,
+  META_CLIENT_INFO,
+  META_LOG_LEVEL,
+  META_PROTOCOL_VERSION,
+} from '../src/mcp/meta-keys.ts'
+import { isDirect, isMethod, isMethodOf, methods } from '../src/mcp/methods.ts'
 import { type Edge, examine, type RequestHead } from '../src/mcp/request-head.ts'
 import { type Message, type Scan, type Span, scan } from '../src/mcp/scan.ts'
 import { rename } from '../src/mcp/splice.ts'
 import { SseDecoder, type SseEvent, sseEvent } from '../src/mcp/sse.ts'
-import { negotiate } from '../src/mcp/versions.ts'
+import { type Era, negotiate } from '../src/mcp/versions.ts'
 
 const call = (params: string, id = '1') => `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":${params}}`
 
@@ -23,6 +29,7 @@ const told = (body: string | Uint8Array): string => {
     .join(' ')
 }
 
+const ABOUT_ITSELF = `{"${META_PROTOCOL_VERSION}":"v","${META_CLIENT_CAPABILITIES}":{"roots":{}},"${META_CLIENT_INFO}":7,"${META_LOG_LEVEL}":null}`
 const bodies: readonly (readonly [string, string | Uint8Array, string])[] = [
   ['a call', call('{"name":"a_b"}'), 'request 1 tools/call params={"name":"a_b"} name="a_b"'],
   ['white space everywhere', ` {\n"jsonrpc" : "2.0"\t,\r\n"id":2 , "method":"ping" } \n`, 'request 2 ping'],
@@ -34,7 +41,7 @@ const bodies: readonly (readonly [string, string | Uint8Array, string])[] = [
   [
     'the name after its double',
     call('{"arguments":{"name":"y"},"name":"x"}'),
-    'request 1 tools/call params={"arguments":{"name":"y"},"name":"x"} name="x"',
+    'request 1 tools/call params={"arguments":{"name":"y"},"name":"x"} name="x" arguments={"name":"y"}',
   ],
   ['a name that is no string', call('{"name":7}'), 'request 1 tools/call params={"name":7}'],
   [
@@ -116,7 +123,7 @@ const bodies: readonly (readonly [string, string | Uint8Array, string])[] = [
   [
     'the same key at different levels',
     call('{"name":"a","arguments":{"name":"b","arguments":[{"name":1},{"name":2}]}}'),
-    'request 1 tools/call params={"name":"a","arguments":{"name":"b","arguments":[{"name":1},{"name":2}]}} name="a"',
+    'request 1 tools/call params={"name":"a","arguments":{"name":"b","arguments":[{"name":1},{"name":2}]}} name="a" arguments={"name":"b","arguments":[{"name":1},{"name":2}]}',
   ],
   ['Method', '{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/list"}', 'case-variant 1'],
   ['a variant alone', '{"jsonrpc":"2.0","id":1,"METHOD":"ping"}', 'case-variant 1'],
@@ -127,7 +134,47 @@ const bodies: readonly (readonly [string, string | Uint8Array, string])[] = [
   [
     'a variant in arguments is a key like any other',
     call('{"arguments":{"Name":1,"name":2}}'),
-    'request 1 tools/call params={"arguments":{"Name":1,"name":2}}',
+    'request 1 tools/call params={"arguments":{"Name":1,"name":2}} arguments={"Name":1,"name":2}',
+  ],
+  [
+    'what a stateless request says of itself',
+    call(`{"_meta":${ABOUT_ITSELF}}`),
+    `request 1 tools/call params={"_meta":${ABOUT_ITSELF}} meta=${ABOUT_ITSELF} metaProtocolVersion="v" metaClientCapabilities={"roots":{}} metaClientInfo=7 metaLogLevel=null`,
+  ],
+  [
+    'answers to questions, and the state that goes with them',
+    call('{"inputResponses":{"a":{}},"requestState":"s"}'),
+    'request 1 tools/call params={"inputResponses":{"a":{}},"requestState":"s"} requestState="s" inputResponses={"a":{}}',
+  ],
+  ['a state that is no string', call('{"requestState":7}'), 'request 1 tools/call params={"requestState":7}'],
+  ['a variant of a key of the stateless era', call('{"RequestState":"s"}'), 'case-variant 1'],
+  ['a variant of the answers', call('{"inputresponses":{}}'), 'case-variant 1'],
+  ['a variant of the version', call('{"_meta":{"io.modelcontextprotocol/ProtocolVersion":"v"}}'), 'case-variant 1'],
+  ['a variant of its prefix', call('{"_meta":{"io.ModelContextProtocol/logLevel":"v"}}'), 'case-variant 1'],
+  [
+    'the longest variant there is, by Unicode folding',
+    call('{"_meta":{"\u0131o.modelcontextprotocol/cl\u0131entCapab\u0131l\u0131t\u0131e\u017f":{}}}'),
+    'case-variant 1',
+  ],
+  [
+    'a variant of a feature that a client can be asked for',
+    call('{"_meta":{"io.modelcontextprotocol/clientCapabilities":{"Elicitation":{}}}}'),
+    'case-variant 1',
+  ],
+  [
+    'a feature elsewhere is a key like any other',
+    call('{"_meta":{"a/clientCapabilities":{"Elicitation":{}}}}'),
+    'request 1 tools/call params={"_meta":{"a/clientCapabilities":{"Elicitation":{}}}} meta={"a/clientCapabilities":{"Elicitation":{}}}',
+  ],
+  [
+    'the version twice',
+    call('{"_meta":{"io.modelcontextprotocol/protocolVersion":"v","io.modelcontextprotocol/protocolVersion":"w"}}'),
+    'duplicate-key 1',
+  ],
+  [
+    'the keys of the stateless era outside of their place',
+    call('{"io.modelcontextprotocol/protocolVersion":"v","arguments":{"requestState":"s"}}'),
+    'request 1 tools/call params={"io.modelcontextprotocol/protocolVersion":"v","arguments":{"requestState":"s"}} arguments={"requestState":"s"}',
   ],
   ['a key that some parsers end at a NUL', call('{"name":"a","name\\u0000":"b"}'), 'case-variant 1'],
   ['__proto__', call('{"__proto__":{"name":"x"}}'), 'request 1 tools/call params={"__proto__":{"name":"x"}}'],
@@ -236,6 +283,81 @@ void t.test('scan, by property', async (t) => {
           scanned.message.name !== undefined &&
           textOf(body, scanned.message.name) === '"n"'
         )
+      }),
+      { numRuns: 2000 },
+    )
+  })
+  await t.test('finds what JSON.parse finds, where it lies', async () => {
+    // The keys in any order, some of them missing, in any spelling; between them keys that mean nothing.
+    const object = (known: Readonly<Record<string, fc.Arbitrary<string>>>) =>
+      fc
+        .tuple(
+          fc.record(known, { requiredKeys: [] }),
+          fc.dictionary(fc.constantFrom('x', 'io.modelcontextprotocol/x', ''), value, { maxKeys: 2 }),
+          fc.array(fc.nat(), { minLength: 12, maxLength: 12 }),
+          fc.boolean(),
+          blank,
+        )
+        .map(([named, more, order, escape, space]) => {
+          const parts = Object.entries({ ...named, ...more }).map(([key, part], i) => ({
+            part,
+            key,
+            at: order[i] ?? 0,
+          }))
+          parts.sort((a, b) => a.at - b.at)
+          return `{${parts.map(({ key, part }) => `${space}${spell(key, escape)}${space}:${part}${space}`).join()}}`
+        })
+    const string = fc.string({ unit: 'grapheme', maxLength: 4 }).map((text) => JSON.stringify(text))
+    const params = object({
+      name: string,
+      uri: string,
+      cursor: string,
+      ref: object({ name: string, uri: string }),
+      arguments: value,
+      requestState: string,
+      inputResponses: value,
+      _meta: object({
+        progressToken: fc.oneof(string, number),
+        [META_PROTOCOL_VERSION]: value,
+        [META_CLIENT_CAPABILITIES]: object({ elicitation: value, roots: value }),
+        [META_CLIENT_INFO]: value,
+        [META_LOG_LEVEL]: value,
+      }),
+    })
+    const places: readonly (readonly [Exclude<keyof Message, 'kind' | 'id' | 'method'>, ...string[]])[] = [
+      ['params', 'params'],
+      ['name', 'params', 'name'],
+      ['uri', 'params', 'uri'],
+      ['cursor', 'params', 'cursor'],
+      ['refName', 'params', 'ref', 'name'],
+      ['refUri', 'params', 'ref', 'uri'],
+      ['arguments', 'params', 'arguments'],
+      ['requestState', 'params', 'requestState'],
+      ['inputResponses', 'params', 'inputResponses'],
+      ['meta', 'params', '_meta'],
+      ['metaProgressToken', 'params', '_meta', 'progressToken'],
+      ['metaProtocolVersion', 'params', '_meta', META_PROTOCOL_VERSION],
+      ['metaClientCapabilities', 'params', '_meta', META_CLIENT_CAPABILITIES],
+      ['metaClientInfo', 'params', '_meta', META_CLIENT_INFO],
+      ['metaLogLevel', 'params', '_meta', META_LOG_LEVEL],
+    ]
+    fc.assert(
+      fc.property(params, (text) => {
+        const body = Buffer.from(call(text))
+        const scanned = scan(body)
+        if (!scanned.ok) return false
+        return places.every(([of, ...path]) => {
+          let expected: unknown = JSON.parse(body.toString())
+          for (const key of path) {
+            const inside: readonly (readonly [string, unknown])[] =
+              typeof expected === 'object' && expected !== null ? Object.entries(expected) : []
+            expected = new Map(inside).get(key)
+          }
+          const span = scanned.message[of]
+          return span === undefined
+            ? expected === undefined
+            : JSON.stringify(JSON.parse(textOf(body, span))) === JSON.stringify(expected)
+        })
       }),
       { numRuns: 2000 },
     )
@@ -469,7 +591,20 @@ void t.test('server-sent events', async (t) => {
 void t.test('methods', async (t) => {
   t.same(Object.keys(methods).filter(isDirect), ['tools/call', 'prompts/get', 'resources/read'])
   for (const name of ['__proto__', 'constructor', 'toString', '', 'Tools/call', 'tools/call '])
-    t.notOk(isMethod(name) || isDirect(name), name)
+    t.notOk(isMethod(name) || isDirect(name) || isMethodOf('stateless', name), name)
+  const only = (era: Era, other: Era) =>
+    Object.keys(methods).filter((name) => isMethodOf(era, name) && !isMethodOf(other, name))
+  t.same(only('stateless', 'stateful'), ['server/discover', 'subscriptions/listen'])
+  t.same(only('stateful', 'stateless'), [
+    'initialize',
+    'ping',
+    'resources/subscribe',
+    'resources/unsubscribe',
+    'logging/setLevel',
+    'notifications/initialized',
+    'notifications/progress',
+    'notifications/roots/list_changed',
+  ])
 })
 
 void t.test('versions', async (t) => {
@@ -503,6 +638,9 @@ const post: RequestHead = {
   contentLength: '10',
   sessionId: undefined,
   protocolVersion: undefined,
+  mcpMethod: undefined,
+  mcpName: undefined,
+  mcpParams: new Map(),
 }
 const get: RequestHead = { ...post, method: 'GET', accept: 'text/event-stream', sessionId: 's', contentType: undefined }
 const heads: readonly (readonly [string, RequestHead, string])[] = [
@@ -549,7 +687,18 @@ const heads: readonly (readonly [string, RequestHead, string])[] = [
   ['too large', { ...post, contentLength: '1001' }, 'too-large'],
   ['chunked', { ...post, contentLength: undefined }, 'post'],
   ['a known version', { ...post, protocolVersion: '2025-06-18' }, 'post'],
-  ['an unknown version', { ...post, protocolVersion: '2099-01-01' }, 'unsupported-version'],
+  ['a version that the body decides about', { ...post, protocolVersion: '2026-07-28' }, 'post'],
+  ['an unknown version that the body decides about', { ...post, protocolVersion: '2099-01-01' }, 'post'],
+  ['a GET in a stateful version', { ...get, protocolVersion: '2025-03-26' }, 'get'],
+  ['a GET in a stateless version', { ...get, protocolVersion: '2026-07-28' }, 'wrong-verb'],
+  ['a stateless GET that accepts nothing', { ...get, protocolVersion: '2026-07-28', accept: undefined }, 'wrong-verb'],
+  ['a DELETE in a stateless version', { ...get, method: 'DELETE', protocolVersion: '2026-07-28' }, 'wrong-verb'],
+  [
+    'a stateless GET from a foreign origin',
+    { ...get, protocolVersion: '2026-07-28', origin: 'null' },
+    'foreign-origin',
+  ],
+  ['a GET in an unknown version', { ...get, protocolVersion: '2099-01-01' }, 'unsupported-version'],
   ['a GET without session', { ...get, sessionId: undefined }, 'no-session-id'],
   ['a DELETE without session', { ...get, method: 'DELETE', sessionId: '' }, 'no-session-id'],
 ]

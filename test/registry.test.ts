@@ -168,11 +168,12 @@ await t.test('a minimal registry has every default', async (t) => {
         timeoutMs: 60_000,
         listTimeoutMs: 5_000,
         kind: 'http',
+        transport: 'streamable',
         endpoint: { tls: true, host: 'weather.example.com', port: 443, path: '/mcp' },
         tls: {},
       },
     ],
-    sessions: { idleMs: 3_600_000 },
+    sessions: { idleMs: 3_600_000, pool: { size: 64, idleMs: 300_000, inputMs: 300_000 } },
   })
 })
 
@@ -189,12 +190,14 @@ gateway:
 servers:
   web:
     url: http://[::1]:3000/mcp?x=1
+    era: stateless
     credential: { header: X-Api-Key, value: "\${TOKEN}" }
     prefix: ""
     tools: { include: ["get_*"], exclude: [get_x], rename: { get_y: find.y } }
     prompts: { exclude: ["*"] }
     resources: { include: ["file:*"], rename: { "file:///a": "doc:a" }, prefix: true }
     client: []
+    cache: { ttl: 90s, scope: public }
     timeout: 1.5m
     listTimeout: 250ms
     required: true
@@ -202,15 +205,20 @@ servers:
     description: 42
   mutual:
     url: https://b.example.com
+    transport: sse
+    era: stateful
+    cache: { ttl: 1h }
     tls: { ca: chain.pem, cert: cert.pem, key: key.pem, sni: inner.example.com }
   local:
     command: ./bin/run
     args: [-y, --port, 8080, 1.10, true, "\${HOST}"]
     env: { PORT: 0x10, TOKEN: "\${TOKEN}" }
     cwd: data
+    era: stateful
     enabled: false
 sessions:
   idle: 2h
+  pool: { size: 4096, idle: 10s, input: 1m }
   key: { file: session.key }
 `)
   const registry = registryOf(result)
@@ -228,8 +236,17 @@ sessions:
   t.equal(tls?.cert, certificate)
   t.equal(tls?.key.reveal(), pem(p256.privateKey))
   t.equal(registry.sessions.idleMs, 7_200_000)
+  t.strictSame(registry.sessions.pool, { size: 4096, idleMs: 10_000, inputMs: 60_000 })
   t.equal(registry.sessions.key?.reveal(), sealingKey)
   const [web, mutual, local] = registry.servers
+  t.strictSame(
+    registry.servers.map((server) => [server.kind === 'http' ? server.transport : '', server.era, server.cache]),
+    [
+      ['streamable', 'stateless', { ttlMs: 90_000, scope: 'public' }],
+      ['sse', 'stateful', { ttlMs: 3_600_000, scope: 'private' }],
+      ['', 'stateful', undefined],
+    ],
+  )
   if (web?.kind !== 'http' || mutual?.kind !== 'http' || local?.kind !== 'stdio') return t.fail('kinds')
   t.strictSame(web.endpoint, { tls: false, host: '::1', port: 3000, path: '/mcp?x=1' })
   t.equal(web.credential?.header, 'x-api-key')
@@ -312,6 +329,10 @@ await t.test('what values mean', async (t) => {
     ['body in bytes', withServer('gateway: { maxBody: 2048B }'), (r) => r.gateway.maxBody, 2048],
     ['hex key', withServer(`sessions: { key: "\${K:-${'0F'.repeat(32)}}" }`), (r) => r.sessions.key?.reveal(), Buffer.alloc(32, 15).toString('base64url')],
     ['base64 key', withServer(`sessions: { key: "\${K:-${Buffer.alloc(32, 251).toString('base64')}}" }`), (r) => r.sessions.key?.reveal(), Buffer.alloc(32, 251).toString('base64url')],
+    ['part of the pool', withServer('sessions: { pool: { size: 1 } }'), (r) => r.sessions.pool, { size: 1, idleMs: 300_000, inputMs: 300_000 }],
+    ['pool from a variable', withServer('sessions: { pool: { size: "${NO:-8}" } }'), (r) => r.sessions.pool.size, 8],
+    ['no era, nothing to keep', serverA(), (r) => ['era' in first(r), 'cache' in first(r)], [false, false]],
+    ['the usual transport, said', serverA('transport: streamable', 'era: stateless'), (r) => first(r).era, 'stateless'],
     ['other loopback', withServer('gateway: { listen: "127.1.2.3:80" }'), (r) => r.gateway.listen.host, '127.1.2.3'],
     ['open', withServer('gateway: { listen: "0.0.0.0:80", admin: "[::]:81", open: true }'), (r) => [r.gateway.listen.host, r.gateway.admin.host], ['0.0.0.0', '::']],
     ['both ports free ones', withServer('gateway: { listen: "127.0.0.1:0", admin: "127.0.0.1:0" }'), (r) => r.gateway.admin.port, 0],
@@ -348,6 +369,7 @@ const form = {
   address: 'must be an address and a port, such as 127.0.0.1:8080, or [::1]:8080 for IPv6',
   duration: 'must be a duration, write a number and a unit (ms, s, m, h), such as 30s',
   size: 'must be a size, write a number and a unit (B, KiB, MiB), such as 4MiB',
+  count: 'must be a whole number, write a number from 1 to 4096',
   wholeUrl: 'must be a whole URL, such as https://weather.example.com/mcp',
   origin: 'must be an origin: a scheme, a host and no path, such as https://app.example.com',
   bareIp: 'must have an IP address before the port, every interface is 0.0.0.0, this machine alone is 127.0.0.1',
@@ -412,6 +434,9 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['unknown in basic', serverA('credential: { basic: { user: u, passwort: x } }'), ['4:19: error: servers.a.credential.basic: "password" is missing', '4:37: error: servers.a.credential.basic.passwort: unknown key "passwort", did you mean "password"?']],
   ['unknown in a secret', serverA('credential: { bearer: { fiel: x } }'), ['4:19: error: servers.a.credential.bearer: "file" is missing', '4:29: error: servers.a.credential.bearer.fiel: unknown key "fiel", did you mean "file"?']],
   ['unknown in tls', serverA('tls: { cafile: x }'), ['4:12: error: servers.a.tls.cafile: unknown key "cafile"']],
+  ['unknown in cache', serverA('cache: { tl: 5m }'), ['4:5: error: servers.a.cache: "ttl" is missing', '4:14: error: servers.a.cache.tl: unknown key "tl", did you mean "ttl"?']],
+  ['unknown in sessions.pool', withServer('sessions: { pool: { idel: 1h } }'), ['3:21: error: sessions.pool.idel: unknown key "idel", did you mean "idle"?']],
+  ['keys of the pool in sessions', withServer('sessions: { size: 5 }'), ['3:13: error: sessions.size: unknown key "size", it belongs under sessions.pool']],
   ['unknown in sessions', withServer('sessions: { idel: 1h }'), ['3:13: error: sessions.idel: unknown key "idel", did you mean "idle"?']],
   ['a key of another level', serverA('bearer: x'), ['4:5: error: servers.a.bearer: unknown key "bearer", it belongs under servers.<name>.credential']],
   ['a section inside a server', serverA('sessions: {}'), ['4:5: error: servers.a.sessions: unknown key "sessions", it belongs at the start of the line']],
@@ -495,6 +520,16 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['prefix with a slash', serverA('prefix: a/b'), ['4:13: error: servers.a.prefix: has characters that no tool name may have, use A-Z a-z 0-9 _ . -']],
   ['client feature', serverA('client: [roots, elicitaton]'), ['4:21: error: servers.a.client[1]: must be one of elicitation, sampling, roots, did you mean "elicitation"?']],
   ['client feature twice', serverA('client: [roots, roots]'), ['4:21: error: servers.a.client[1]: this stands here twice']],
+  ['another era', serverA('era: modern'), ['4:10: error: servers.a.era: must be stateful or stateless']],
+  ['a mistyped era', serverA('era: statless'), ['4:10: error: servers.a.era: must be stateful or stateless, did you mean "stateless"?']],
+  ['another transport', serverA('transport: websocket'), ['4:16: error: servers.a.transport: must be streamable or sse']],
+  ['transport in upper case', serverA('transport: SSE'), ['4:16: error: servers.a.transport: must be streamable or sse, did you mean "sse"?']],
+  ['transport of a program', commandA('transport: sse'), ['4:5: error: servers.a.transport: transport means nothing for a server with a command']],
+  ['the old transport in the new era', serverA('transport: sse', 'era: stateless'), ['5:10: error: servers.a.era: a server with the transport of 2024-11-05 is always stateful, leave era out']],
+  ['a text for a cache', serverA('cache: 5m'), ['4:12: error: servers.a.cache: must be keys and values, not a text']],
+  ['a cache without a time', serverA('cache: { scope: public }'), ['4:5: error: servers.a.cache: "ttl" is missing']],
+  ['a cache for no time', serverA('cache: { ttl: 0s }'), ['4:19: error: servers.a.cache.ttl: must be more than 0']],
+  ['a cache for some', serverA('cache: { ttl: 5m, scope: shared }'), ['4:30: error: servers.a.cache.scope: must be private or public']],
   ['timeout without a unit', serverA('timeout: 30'), [`4:14: error: servers.a.timeout: ${form.duration}`]],
   ['timeout in words', serverA('timeout: 30 seconds'), [`4:14: error: servers.a.timeout: ${form.duration}`]],
   ['negative timeout', serverA('timeout: -1s'), [`4:14: error: servers.a.timeout: ${form.duration}`]],
@@ -569,6 +604,11 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['tls without https', 'servers:\n  a:\n    url: http://a.example.com/\n    tls: { sni: b.example.com }\n', ['4:5: error: servers.a.tls: tls needs an https URL']],
 
   // sessions
+  ['a pool of nothing', withServer('sessions: { pool: { size: 0 } }'), ['3:27: error: sessions.pool.size: must be from 1 to 4096']],
+  ...['4097', '99999999999999999999'].map((size): readonly [string, string, readonly string[]] => [`a pool of ${size}`, withServer(`sessions: { pool: { size: ${size} } }`), ['3:27: error: sessions.pool.size: must be from 1 to 4096']]),
+  ...['many', '-1', '1.5', '0x10', '1e3'].map((size): readonly [string, string, readonly string[]] => [`a pool of ${size}`, withServer(`sessions: { pool: { size: ${size} } }`), [`3:27: error: sessions.pool.size: ${form.count}`]]),
+  ['the pool as a number', withServer('sessions: { pool: 5 }'), ['3:19: error: sessions.pool: must be keys and values, not a text']],
+  ['pool.input without a unit', withServer('sessions: { pool: { input: 60 } }'), [`3:28: error: sessions.pool.input: ${form.duration}`]],
   ['idle without a unit', withServer('sessions: { idle: 60 }'), [`3:19: error: sessions.idle: ${form.duration}`]],
   ['key too short', withServer('sessions: { key: "${TOKEN}" }'), [`3:18: error: sessions.key: ${form.key}`]],
   ['key in the file', withServer(`sessions: { key: ${sealingKey} }`), ['3:18: warning: sessions.key: a secret stands in the file, use "${NAME}" or { file: path }']],

@@ -1,7 +1,9 @@
 /** Sealed ids and the session table: what is refused, what ends, what outlives a restart. */
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { requestDigest, requestStates, type StateBinding } from '../src/sessions/request-state.ts'
+import { sealedBox } from '../src/sessions/sealed-box.ts'
 import { type SessionClaims, sealer } from '../src/sessions/session-id.ts'
 import { sessionTable } from '../src/sessions/session-table.ts'
 
@@ -14,6 +16,7 @@ const claims: SessionClaims = {
   clientName: 'client',
   clientVersion: '1',
 }
+const state = { principal: 'alice', server: 'weather', method: 'tools/call', digest: 'd', handle: 'h', expiresMs: 100 }
 const { key: _key, createdMs: _createdMs, ...negotiated } = claims
 
 await t.test('a sealed id opens with its key only, and is visible ASCII', async (t) => {
@@ -25,21 +28,86 @@ await t.test('a sealed id opens with its key only, and is visible ASCII', async 
   t.not(one.seal(claims), id, 'the same claims never give the same id twice')
 })
 
-await t.test('property: an id with one flipped bit, or another spelling of the same bytes, is no id', async (t) => {
-  const one = sealer(randomBytes(32))
-  const id = one.seal(claims)
-  const bytes = Buffer.from(id, 'base64url')
+/** Every way of changing a sealed text that leaves it looking like one. */
+const forgeries = (t: Test, sealed: string, opens: (text: string) => boolean): void => {
+  const bytes = Buffer.from(sealed, 'base64url')
+  t.ok(opens(sealed))
   fc.assert(
     fc.property(fc.integer({ min: 0, max: bytes.length * 8 - 1 }), (bit) => {
       const forged = Buffer.from(bytes)
       forged.writeUInt8(forged.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
-      return one.open(forged.toString('base64url')) === undefined
+      return !opens(forged.toString('base64url'))
     }),
     { numRuns: 500 },
   )
-  fc.assert(fc.property(fc.string(), (text) => one.open(text) === undefined))
-  for (const other of [`${id}=`, ` ${id}`, `${id}\n`, id.replaceAll('-', '+'), '', 'x'])
-    if (other !== id) t.equal(one.open(other), undefined)
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: bytes.length - 1 }),
+      (length) => !opens(bytes.toString('base64url', 0, length)),
+    ),
+  )
+  fc.assert(fc.property(fc.string(), (text) => !opens(text)))
+  for (const other of [`${sealed}=`, ` ${sealed}`, `${sealed}\n`, sealed.replaceAll('-', '+'), '', 'x'])
+    if (other !== sealed) t.notOk(opens(other))
+}
+
+await t.test('property: what has one bit flipped, is cut short or spelled otherwise does not open', async (t) => {
+  const key = randomBytes(32)
+  await t.test('a session id', async (t) => {
+    const one = sealer(key)
+    forgeries(t, one.seal(claims), (text) => one.open(text) !== undefined)
+  })
+  await t.test('a request state', async (t) => {
+    const one = requestStates(key)
+    forgeries(t, one.seal(state), (text) => one.open(text, state, 0) !== undefined)
+  })
+  await t.test('any text', async (t) => {
+    const one = sealedBox(key, 'test')
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => one.open(one.seal(text)) === text))
+    forgeries(t, one.seal(''), (text) => one.open(text) !== undefined)
+  })
+})
+
+await t.test('what was sealed for one purpose does not open for another', async (t) => {
+  const key = randomBytes(32)
+  t.equal(requestStates(key).open(sealer(key).seal(claims), state, 0), undefined)
+  t.equal(sealer(key).open(requestStates(key).seal(state)), undefined)
+  t.equal(sealedBox(key, 'a').open(sealedBox(key, 'b').seal('text')), undefined)
+})
+
+await t.test('a request state opens for its own request, in its time', async (t) => {
+  const states = requestStates(randomBytes(32))
+  const sealed = states.seal(state)
+  t.match(sealed, /^[\x21-\x7e]+$/)
+  const rows: readonly { name: string; binding?: Partial<StateBinding>; nowMs?: number; handle: string | undefined }[] =
+    [
+      { name: 'at once', handle: 'h' },
+      { name: 'at its last moment', nowMs: 100, handle: 'h' },
+      { name: 'after it', nowMs: 101, handle: undefined },
+      { name: 'another principal', binding: { principal: 'eve' }, handle: undefined },
+      { name: 'another server', binding: { server: 'other' }, handle: undefined },
+      { name: 'another method', binding: { method: 'prompts/get' }, handle: undefined },
+      { name: 'another request', binding: { digest: 'e' }, handle: undefined },
+      {
+        name: 'parts that only look alike together',
+        binding: { principal: 'aliceweather', server: '' },
+        handle: undefined,
+      },
+    ]
+  for (const { name, binding, nowMs = 0, handle } of rows)
+    await t.test(name, async (t) => t.equal(states.open(sealed, { ...state, ...binding }, nowMs), handle))
+  t.equal(requestStates(randomBytes(32)).open(sealed, state, 0), undefined, 'another key')
+})
+
+await t.test('the digest of a request', async (t) => {
+  t.equal(requestDigest('a'), requestDigest('a', '{}'), 'no arguments are empty ones')
+  const others = [
+    requestDigest('b'),
+    requestDigest('a', '{"n":9007199254740993}'),
+    requestDigest('a', '{"n":9007199254740992}'),
+    requestDigest('a","b'),
+  ]
+  t.equal(new Set([requestDigest('a'), ...others]).size, 5)
 })
 
 const tableAt = (key: Uint8Array, now: () => number) => sessionTable({ sealer: sealer(key), idleMs: () => 1000, now })
@@ -75,6 +143,12 @@ await t.test('the table', async (t) => {
     t.equal(table.owner('weather', 'one'), session)
     table.end(session)
     t.equal(table.owner('weather', 'one'), undefined)
+  })
+  await t.test('a session that no id leads to owns nothing here', async (t) => {
+    const session = { claims, servers: new Map(), directCalls: new Map(), lastUsedMs: 0 }
+    table.bind(session, 'weather', { id: 'two', protocolVersion: '2025-11-25' })
+    t.equal(session.servers.size, 1)
+    t.equal(table.owner('weather', 'two'), undefined)
   })
 })
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import { eventually, startGateway } from './support/gateway.ts'
 import { says } from './support/mcp-script.ts'
 import type { ClientOptions, RawClient } from './support/raw-client.ts'
-import { connect, rpc } from './support/raw-client.ts'
+import { connect, rpc, stateless } from './support/raw-client.ts'
 import { rawMember } from './support/raw-json.ts'
 import type { Message } from './support/raw-json.ts'
 import { play, registry, sample } from './support/stage.ts'
@@ -53,7 +53,13 @@ const counts = (client: RawClient, tool: string, wanted: number) =>
 
 await t.test('a process of its own', async (t) => {
   await using client = await connect(gateway.url)
-  t.match(await stateOf('s'), { kind: 'stdio', state: 'up', path: 'broker', protocolVersion: '2025-11-25' })
+  t.match(await stateOf('s'), {
+    kind: 'stdio',
+    state: 'up',
+    era: { eras: ['stateful'], how: 'probed' },
+    paths: { stateful: 'broker', stateless: 'translated' },
+    protocolVersion: '2025-11-25',
+  })
   t.match((await client.call('s_echo', { text: 'hi' })).result, says('hi'))
   t.match((await client.call('s_nobody')).error, { code: -32602 })
   await t.test('it is told what the registry says, and where it is', async (t) => {
@@ -142,6 +148,24 @@ await t.test('many clients', async (t) => {
     await held
     t.match((await second.call('s_elicit')).result, says('{"action":"accept","content":{"name":"Ada"}}'))
   })
+  await t.test(
+    'each hears what is serious enough for it; the process is told what the most curious one wants',
+    async (t) => {
+      const [calm, curious] = await twins()
+      const told = async (): Promise<unknown> =>
+        JSON.parse(textOf(await calm.call('s_seen'))).findLast(
+          ({ method }: { readonly method?: string }) => method === 'logging/setLevel',
+        )?.params
+      await calm.call('s_echo')
+      await calm.send('logging/setLevel', { level: 'error' })
+      await eventually('it is told', gateway.child, told)
+      t.same(await told(), { level: 'error' })
+      for (const client of [calm, curious]) await client.call('s_log', { text: 'x' })
+      t.same(calm.heard, [])
+      t.match(curious.heard, [{ message: { method: 'notifications/message', params: { level: 'warning' } } }])
+      for (const client of [calm, curious]) await client[Symbol.asyncDispose]()
+    },
+  )
   await t.test('who subscribed hears of a resource, and nobody else', async (t) => {
     const [first, second] = await twins()
     for (const client of [first, second]) await client.stream()
@@ -158,6 +182,110 @@ await t.test('many clients', async (t) => {
     t.notOk(methods.includes('resources/unsubscribe'), 'the other one still wants it')
     for (const client of [first, second]) await client[Symbol.asyncDispose]()
   })
+})
+
+await t.test('clients and processes of both eras', async (t) => {
+  await play(gateway, registry({ s: server(), n: server({ env: { ERA: 'stateless' }, resources: { prefix: true } }) }))
+  t.match(await stateOf('n'), {
+    kind: 'stdio',
+    state: 'up',
+    era: { eras: ['stateless'], how: 'probed' },
+    paths: { stateful: 'translated', stateless: 'broker' },
+    protocolVersion: '2026-07-28',
+  })
+  const accepted = { action: 'accept', content: { name: 'Ada' } }
+  const options = { capabilities: { elicitation: {} }, answers: { 'elicitation/create': () => accepted } }
+  for (const [name, uri] of [
+    ['s', 'x:1'],
+    ['n', 'n+x:1'],
+  ] as const) {
+    await t.test(`a stateful client and ${name}`, async (t) => {
+      await using client = await connect(gateway.url, options)
+      await t.test('calls, with progress under its own token', async (t) => {
+        const held = client.send(
+          'tools/call',
+          `{"name":"${name}_hold","arguments":{"text":7},"_meta":{"progressToken":"mine"}}`,
+        )
+        await counts(client, `${name}_held`, 1)
+        await client.call(`${name}_release`)
+        t.match((await held).message.result, says('7'))
+        t.match(client.heard, [{ message: { method: 'notifications/progress', params: { progressToken: 'mine' } } }])
+        t.notMatch((await held).message.raw, /resultType|modelcontextprotocol/)
+      })
+      await t.test('is asked, and answers', async (t) => {
+        t.match(textOf(await client.call(`${name}_elicit`)), JSON.stringify(accepted))
+        t.match(client.heard.at(-1), { message: { params: { message: `[${name}] who?` } } })
+      })
+      await t.test('cancels', async () => {
+        const before = Number(textOf(await client.call(`${name}_cancelled`)))
+        const waiting = client.post(rpc('"w"', 'tools/call', { name: `${name}_wait` }))
+        await counts(client, `${name}_waiting`, 1)
+        await client.notify('notifications/cancelled', { requestId: 'w' })
+        await counts(client, `${name}_cancelled`, before + 1)
+        await waiting
+      })
+      await t.test('hears of resources it subscribed to, and of tools', async (t) => {
+        await client.stream()
+        t.same((await client.send('resources/subscribe', { uri })).message.result, {})
+        await client.call(`${name}_touch`)
+        const { message } = await client.next(({ message: { method } }) => method === 'notifications/resources/updated')
+        t.same(message.params, { uri })
+        await client.call(`${name}_grow`)
+        await client.next(({ message: { method } }) => method === 'notifications/tools/list_changed')
+      })
+    })
+    await t.test(`a stateless client and ${name}`, async (t) => {
+      await using client = stateless({ url: gateway.url, ...options })
+      await t.test('calls, with progress under its own token', async (t) => {
+        const held = client.request(
+          'tools/call',
+          { name: `${name}_hold`, arguments: { text: 7 } },
+          { progressToken: '"mine"' },
+        )
+        await eventually('it is held', gateway.child, async () =>
+          textOf(await client.call(`${name}_held`)) === '1' ? true : undefined,
+        )
+        await client.call(`${name}_release`)
+        t.match(await held, {
+          message: { result: { ...says('7'), resultType: 'complete' } },
+          notifications: [{ method: 'notifications/progress', params: { progressToken: 'mine' } }],
+        })
+      })
+      await t.test('is asked, and answers', async (t) => {
+        const done = await client.complete('tools/call', { name: `${name}_elicit`, arguments: {} })
+        t.match(textOf(done), JSON.stringify(accepted))
+      })
+      await t.test('gives up', async () => {
+        const cancelled = async () => Number(textOf(await client.call(`${name}_cancelled`)))
+        const before = await cancelled()
+        const ending = new AbortController()
+        const waiting = client
+          .request('tools/call', { name: `${name}_wait`, arguments: {} }, { signal: ending.signal, fresh: true })
+          .catch(() => undefined)
+        await eventually('it waits', gateway.child, async () =>
+          textOf(await client.call(`${name}_waiting`)) === '1' ? true : undefined,
+        )
+        ending.abort()
+        await waiting
+        await eventually('it is cancelled', gateway.child, async () =>
+          (await cancelled()) === before + 1 ? true : undefined,
+        )
+      })
+      await t.test('listens to tools and resources', async (t) => {
+        const stream = await client.listen({ toolsListChanged: true, resourceSubscriptions: [uri] })
+        t.match(stream.heard[0], {
+          method: 'notifications/subscriptions/acknowledged',
+          params: { notifications: { toolsListChanged: true, resourceSubscriptions: [uri] } },
+        })
+        await client.call(`${name}_grow`)
+        await stream.next(({ method }) => method === 'notifications/tools/list_changed')
+        await client.call(`${name}_touch`)
+        t.match((await stream.next(({ method }) => method === 'notifications/resources/updated')).params, { uri })
+        stream.close()
+      })
+    })
+  }
+  await play(gateway, one)
 })
 
 await t.test('ends', async (t) => {

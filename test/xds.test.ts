@@ -235,6 +235,7 @@ const server: fc.Arbitrary<HttpServer> = fc
   .record({
     name: fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/),
     scheme: fc.constantFrom('http', 'https'),
+    transport: fc.constantFrom('streamable', 'sse'),
     host,
     port: fc.integer({ min: 1, max: 65535 }),
     enabled: fc.boolean(),
@@ -253,8 +254,9 @@ const server: fc.Arbitrary<HttpServer> = fc
     ),
     sni: optional('sni', fc.domain()),
   })
-  .map(({ name, scheme, host, port, enabled, timeoutMs, credential, ca, client, sni }) =>
+  .map(({ name, scheme, transport, host, port, enabled, timeoutMs, credential, ca, client, sni }) =>
     httpServer(name, `${scheme}://${host}:${port}/mcp`, {
+      transport,
       enabled,
       timeoutMs,
       ...credential,
@@ -263,7 +265,7 @@ const server: fc.Arbitrary<HttpServer> = fc
   )
 
 const stdio = (like: HttpServer): Server => {
-  const { endpoint: _endpoint, credential: _credential, tls: _tls, ...served } = like
+  const { endpoint: _endpoint, transport: _transport, credential: _credential, tls: _tls, ...served } = like
   return { ...served, kind: 'stdio', command: 'x', args: [], env: new Map(), cwd: '/' }
 }
 
@@ -309,9 +311,12 @@ void t.test('any valid registry gives a closed, deterministic snapshot without f
       const text = render(first)
       const shown = secretsOf(value).find((secret) => text.includes(secret))
       if (shown !== undefined) throw new Error(`${shown} is shown`)
-      // Every cluster of a disabled or stdio server is absent, of every other there are two.
-      const reachable = value.servers.filter((entry) => entry.kind === 'http' && entry.enabled)
-      if (first.types.get(CLUSTER)?.size !== 3 + 2 * reachable.length) throw new Error('clusters and servers differ')
+      // Every cluster of a disabled or stdio server is absent, of every other there are two, of the old transport one.
+      const clusters = value.servers.flatMap((entry) =>
+        entry.kind !== 'http' || !entry.enabled ? [] : [entry.transport === 'sse' ? 1 : 2],
+      )
+      if (first.types.get(CLUSTER)?.size !== clusters.reduce((sum, each) => sum + each, 3))
+        throw new Error('clusters and servers differ')
     }),
     { numRuns: 200 },
   )
@@ -352,6 +357,25 @@ void t.test('what is rendered is what was packed', async (t) => {
   t.same(dangling({ ...build(value), [SECRET]: [] }).length, 3, 'a missing secret is noticed')
   t.same(dangling({ ...build(value), [ROUTES]: [] }), ['mcp_edge → envoy.config.route.v3.RouteConfiguration mcp_edge'])
   t.match(dangling({ ...build(value), [EXTENSION]: [] }), [/mcp_ext_proc/])
+})
+
+void t.test('a server with the old transport is reached by the broker alone', async (t) => {
+  const built = build(
+    registryOf(8080, [
+      httpServer('old', 'https://old.example.com/sse', { transport: 'sse' }),
+      httpServer('new', 'https://new.example.com/mcp'),
+    ]),
+  )
+  const made = snapshot(built)
+  t.same([...(made.types.get(CLUSTER)?.keys() ?? [])].filter((name) => /old|new/.test(name)).sort(), [
+    'direct.new',
+    'mcp.new',
+    'mcp.old',
+  ])
+  const routes = made.types.get(ROUTES)?.get('mcp_edge')
+  t.match(JSON.stringify(unpack(messageName(ROUTES), routes?.bytes ?? new Uint8Array())), /direct\.new/)
+  t.notMatch(JSON.stringify(unpack(messageName(ROUTES), routes?.bytes ?? new Uint8Array())), /old/)
+  t.same(dangling(built), [])
 })
 
 void t.test('a value that Envoy would refuse the whole response for is held back alone, with its place', async (t) => {

@@ -50,10 +50,15 @@ const hidden = ({ hidden }: ServerStatus): Html =>
         ({ name, reason }) => html`<div><code>${name}</code> <small>${reason}</small></div>`,
       )}</details>`
 
+const eras = ({ era }: ServerStatus): string => era?.eras.join(' and ') ?? 'era unknown'
+
 const serverRow = (server: ServerStatus): Html => html`<tr>
   <td><b>${server.name}</b>${server.required ? html` <small>required</small>` : ''}<br><small>${server.description}</small></td>
   <td><span class="${server.state}">${server.state}</span><br><small>since ${server.since}</small></td>
-  <td>${server.kind}, ${server.path}<br><small>${server.protocolVersion}</small></td>
+  <td>${server.kind}, ${eras(server)}<br><small>${server.protocolVersion}${
+    server.era === undefined ? '' : html`, ${server.era.how} ${server.era.at}`
+  }</small></td>
+  <td>${server.paths?.stateful}</td><td>${server.paths?.stateless}</td>
   <td class="n">${server.tools}</td><td class="n">${server.prompts}</td>
   <td class="n">${server.resources}</td><td class="n">${server.templates}</td>
   <td>${server.lastError === undefined ? '' : html`<span class="error">${server.lastError}</span><br>`}<small>${
@@ -83,7 +88,7 @@ export const page = (status: Status): string => {
 <h1>MCP Gateway <small>${status.version}</small></h1>
 <p><code>${status.url}</code><br>
 <span class="${of > 0 && envoys === of ? 'ok' : 'warning'}">applied to ${envoys}/${of} Envoy${took}</span>
-<span class="dim">· ${count(sessions.clients, 'client session')} · ${count(sessions.servers, 'server session')} · ${count(sessions.streams, 'stream')}
+<span class="dim">· ${count(sessions.clients, 'client session')} · ${count(sessions.servers, 'server session')} · ${sessions.pooled} pooled, ${sessions.waiting} waiting for input · ${count(sessions.streams, 'stream')}
 · up since ${status.startedAt}</span><br>
 <small><code>${registry.file}</code> version ${registry.version}, loaded ${registry.loadedAt} · <a href="/status">JSON</a> · <a href="/metrics">metrics</a> · <a href="/ready">ready</a></small></p>
 ${section(
@@ -92,7 +97,7 @@ ${section(
   problems.map((problem) => problemRow(registry.file, problem)),
   'None.',
 )}
-${section('Servers', ['Server', 'State', 'Path', 'Tools', 'Prompts', 'Resources', 'Templates', 'Notes'], status.servers.map(serverRow), 'The registry names no server.')}
+${section('Servers', ['Server', 'State', 'Kind', 'Stateful clients', 'Stateless clients', 'Tools', 'Prompts', 'Resources', 'Templates', 'Notes'], status.servers.map(serverRow), 'The registry names no server.')}
 ${section(
   'Envoys',
   ['Node', 'State', 'ACKed', 'Refused'],
@@ -101,10 +106,10 @@ ${section(
 )}
 ${section(
   `Tools (${status.tools.length})`,
-  ['Tool', 'Server', "Server's name", 'Path'],
+  ['Tool', 'Server', "Server's name", 'Stateful clients', 'Stateless clients'],
   status.tools.map(
-    ({ name, server, own, path }) =>
-      html`<tr><td><code>${name}</code></td><td>${server}</td><td><code>${own}</code></td><td>${path}</td></tr>`,
+    ({ name, server, own, paths }) =>
+      html`<tr><td><code>${name}</code></td><td>${server}</td><td><code>${own}</code></td><td>${paths?.stateful}</td><td>${paths?.stateless}</td></tr>`,
   ),
   'None yet.',
 )}

@@ -1,4 +1,5 @@
 /** What the gateway knows of itself: the value behind `/status`, the status page and the commands that ask it. */
+import type { Era } from '../mcp/versions.ts'
 import type { Place } from '../registry/model.ts'
 import type { EnvoyStatus } from '../xds/status.ts'
 
@@ -7,8 +8,11 @@ export type { EnvoyStatus }
 /** `degraded`: it answers, but not all of it (a list failed, was cut short or is an old one). */
 export type ServerState = 'up' | 'down' | 'starting' | 'degraded' | 'disabled'
 
-/** The way calls take; `broker` where only the broker may or can reach the server. */
-type CallPath = 'direct' | 'broker'
+/** The way calls take: `broker` where only the broker can reach the server, `translated` where its era is another. */
+export type CallPath = 'direct' | 'broker' | 'translated'
+
+/** The way of each era's clients. One that declares what the server may ask for takes the broker's instead of the direct one. */
+export type CallPaths = Readonly<Record<Era, CallPath>>
 
 /** Something that needs the operator's attention. `place`: where in the registry file. */
 export interface StatusProblem {
@@ -33,7 +37,10 @@ export interface ServerStatus {
   readonly lastError?: string
   /** What it negotiated with us. */
   readonly protocolVersion?: string
-  readonly path: CallPath
+  /** The eras it is spoken to in, and how and when that was found out; absent: not known yet. */
+  readonly era?: { readonly eras: readonly Era[]; readonly how: 'pinned' | 'probed'; readonly at: string }
+  /** Known as soon as its era is. */
+  readonly paths?: CallPaths
   /** Shown, after include, exclude and clashes. */
   readonly tools: number
   readonly prompts: number
@@ -52,7 +59,7 @@ export interface ToolStatus {
   readonly server: string
   /** The server's own name for it. */
   readonly own: string
-  readonly path: CallPath
+  readonly paths?: CallPaths
 }
 
 interface RegistryStatus {
@@ -90,6 +97,9 @@ export interface Status {
     readonly clients: number
     /** Sessions we hold with servers on clients' behalf. */
     readonly servers: number
+    /** Those held at stateful servers for stateless clients; of them, the ones whose call waits for its client's input. */
+    readonly pooled: number
+    readonly waiting: number
     readonly streams: number
   }
   /** The latest, newest first. */

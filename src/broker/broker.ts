@@ -2,13 +2,20 @@
 import { type Catalogue, emptyCatalogue, mergeCatalogue } from '../catalog/catalogue.ts'
 import { type ListMethod, lists, type ServerCatalogue } from '../catalog/server-catalogue.ts'
 import { members, stringOf } from '../mcp/json-text.ts'
+import type { Era } from '../mcp/versions.ts'
 import type { Registry, Server } from '../registry/model.ts'
 import type { ClientSession, SessionTable } from '../sessions/session-table.ts'
 import { hear } from './calls.ts'
 import { ClientState } from './client-session.ts'
+import type { Context } from './context.ts'
+import type { Held } from './event-store.ts'
+import { listeners as makeListeners } from './listen.ts'
+import type { ListKind } from './listen-messages.ts'
 import { ask } from './questions.ts'
-import type { Context } from './stateful.ts'
+import type { SessionPool } from './session-pool.ts'
 import type { Upstream, UpstreamEvents } from './upstream.ts'
+
+const MOST_STREAMS = 1024
 
 /** Makes the upstream of a server; chosen by the wiring, since the kinds differ in what they need. */
 export type MakeUpstream = (server: Server, events: UpstreamEvents) => Upstream
@@ -16,6 +23,9 @@ export type MakeUpstream = (server: Server, events: UpstreamEvents) => Upstream
 interface Options {
   readonly version: string
   readonly sessions: SessionTable
+  readonly pool: SessionPool
+  /** Listen streams of all clients together; default: 1024. */
+  readonly mostStreams?: number
   readonly makeUpstream: MakeUpstream
   /** The catalogue, and with it the routing table, is another one. */
   readonly onCatalogue: (catalogue: Catalogue) => void
@@ -47,16 +57,26 @@ export interface Broker extends Context {
 }
 
 export const broker = (options: Options): Broker => {
-  const { sessions } = options
+  const { sessions, pool } = options
   const clients = new Map<ClientSession, ClientState>()
+  /** What is kept of what was sent to them, for those that lose a connection. */
+  const held: Held = { bytes: 0 }
   const upstreams = new Map<string, Upstream>()
+  const listeners = makeListeners({
+    upstreams,
+    table: () => catalogue.table,
+    mostStreams: options.mostStreams ?? MOST_STREAMS,
+  })
   /** What a server offered at its old address, until it has answered at the new one. */
   const inherited = new Map<string, ServerCatalogue>()
   let registry: Registry | undefined
   /** Resolves when the servers of the first registry have answered, failed or used up their time. */
   let begin: (servers: Promise<unknown>) => void = () => undefined
+  let isSettled = false
   const first = new Promise<unknown>((resolve) => {
     begin = resolve
+  }).then(() => {
+    isSettled = true
   })
   let catalogue: Catalogue = emptyCatalogue
   let ownTools: { readonly of: Catalogue; readonly names: ReadonlySet<string> } = {
@@ -67,7 +87,7 @@ export const broker = (options: Options): Broker => {
   const clientOf = (session: ClientSession): ClientState => {
     const known = clients.get(session)
     if (known !== undefined) return known
-    const made = new ClientState(session)
+    const made = new ClientState(session, held)
     clients.set(session, made)
     return made
   }
@@ -85,16 +105,22 @@ export const broker = (options: Options): Broker => {
     announce(before, catalogue)
   }
 
-  /** Tells every client that listens which lists are other ones now. */
+  /** Tells every client that listens which lists are other ones now in its era. */
   const announce = (before: Catalogue, after: Catalogue): void => {
-    const changed = (...methods: readonly ListMethod[]): boolean =>
-      methods.some((method) => !before.lists[method].whole.equals(after.lists[method].whole))
-    const notices = [
-      ...(changed('tools/list') ? [lists['tools/list'].kind] : []),
-      ...(changed('prompts/list') ? [lists['prompts/list'].kind] : []),
-      ...(changed('resources/list', 'resources/templates/list') ? [lists['resources/list'].kind] : []),
-    ].map((kind) => Buffer.from(`{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`))
+    const changed = (era: Era): readonly ListKind[] => {
+      const differs = (...methods: readonly ListMethod[]): boolean =>
+        methods.some((method) => !before.lists[era][method].whole.equals(after.lists[era][method].whole))
+      return [
+        ...(differs('tools/list') ? [lists['tools/list'].kind] : []),
+        ...(differs('prompts/list') ? [lists['prompts/list'].kind] : []),
+        ...(differs('resources/list', 'resources/templates/list') ? [lists['resources/list'].kind] : []),
+      ]
+    }
+    const notices = changed('stateful').map((kind) =>
+      Buffer.from(`{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`),
+    )
     for (const client of clients.values()) for (const notice of notices) client.send(notice)
+    listeners.announce(changed('stateless'))
   }
 
   const events: UpstreamEvents = {
@@ -121,7 +147,7 @@ export const broker = (options: Options): Broker => {
   /** Resolves when the server has been told that its sessions are over. */
   const drop = async (upstream: Upstream): Promise<void> => {
     const { name } = upstream.server
-    const told: Promise<void>[] = []
+    const told = [pool.drop(name)]
     for (const session of sessions.live()) {
       if (!session.servers.has(name)) continue
       const client = clientOf(session)
@@ -150,11 +176,16 @@ export const broker = (options: Options): Broker => {
   const self: Broker = {
     version: options.version,
     sessions,
+    pool,
+    listeners,
     upstreams,
     catalogue: () => catalogue,
     settled: async () => {
       // A server added later never holds up the lists of the others: its tools are announced when they are known.
       await first
+    },
+    get isSettled() {
+      return isSettled
     },
     moved: (name) => moving.get(name)?.done,
     async retire(next) {
@@ -202,6 +233,7 @@ export const broker = (options: Options): Broker => {
       moving.clear()
       begin(Promise.all([...upstreams.values()].map(({ settled }) => settled)))
       merge()
+      listeners.rewatch()
       await Promise.all(told)
     },
     knowsTool: (own) => {
@@ -213,18 +245,18 @@ export const broker = (options: Options): Broker => {
     clients: () => clients.values(),
     async leave(session) {
       const client = clientOf(session)
-      client.left = true
-      client.closeStream()
-      const servers = [...session.servers.keys()].flatMap((name) => upstreams.get(name) ?? [])
-      // The servers' sessions are still known while they are told.
-      const told = Promise.allSettled(servers.map((upstream) => upstream.leave(client)))
+      client.leave()
+      // The servers' sessions are still known while they are told. Some keep more of a client than a session.
+      const told = Promise.allSettled([...upstreams.values()].map((upstream) => upstream.leave(client)))
       clients.delete(session)
       sessions.end(session)
       await told
     },
     async close() {
       for (const client of clients.values()) client.closeStream()
-      await Promise.allSettled([...upstreams.values()].map((upstream) => upstream.close()))
+      listeners.close()
+      // The sessions' servers are told first, as in `drop`.
+      await Promise.allSettled([pool.close(), ...[...upstreams.values()].map((upstream) => upstream.close())])
       upstreams.clear()
     },
   }
@@ -245,7 +277,7 @@ const uriOf = (bytes: Buffer): string => {
 const conversation = (server: Server): string => {
   const shared = [server.kind, [...server.client].sort()]
   return server.kind === 'http'
-    ? JSON.stringify([...shared, server.endpoint])
+    ? JSON.stringify([...shared, server.endpoint, server.transport])
     : JSON.stringify([...shared, server.command, server.args, [...server.env], server.cwd])
 }
 

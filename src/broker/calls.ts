@@ -3,12 +3,13 @@ import type { Row, RoutingTable } from '../catalog/routing-table.ts'
 import { resourceRow } from '../catalog/routing-table.ts'
 import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
+import type { Era } from '../mcp/versions.ts'
 import type { ClientState } from './client-session.ts'
 import { ask, withdrawn } from './questions.ts'
 import type { BrokerRefusal } from './refusals.ts'
 import type { Reply } from './reply.ts'
-import type { ServerMessage } from './server-message.ts'
-import { isListChanged } from './http-upstream.ts'
+import { isListChanged, type ServerMessage } from './server-message.ts'
+import { forClient, forServer } from './task-names.ts'
 import type { Outcome, Upstream, UpstreamCall } from './upstream.ts'
 
 /** How long a cancelled call may still say something. */
@@ -20,9 +21,10 @@ export interface Target {
   readonly literal: Span
 }
 
-/** The row a request names; otherwise why there is none. */
+/** The row a request of a client of this era names; otherwise why there is none. */
 export const targetOf = (
   table: RoutingTable,
+  era: Era,
   method: string,
   message: Message,
   bytes: Buffer,
@@ -35,7 +37,7 @@ export const targetOf = (
     if (literal === undefined) return { refusal: 'bad-params' }
     const name = stringOf(bytes, literal)
     const row = look(name)
-    return row === undefined ? { refusal, subject: name } : { row, literal }
+    return row === undefined || (row.only ?? era) !== era ? { refusal, subject: name } : { row, literal }
   }
   switch (method) {
     case 'tools/call':
@@ -62,13 +64,11 @@ export const withOwnName = (bytes: Buffer, { row, literal }: Target): Buffer =>
 /** Runs a call at an upstream and answers the client with what comes of it. */
 export const runCall = async (
   upstream: Upstream,
-  client: ClientState,
-  id: string,
-  body: Buffer,
-  progressToken: Span | undefined,
+  request: Pick<UpstreamCall, 'client' | 'method' | 'row' | 'id' | 'body' | 'progressToken'>,
   reply: Reply,
   run: (call: UpstreamCall) => Promise<Outcome>,
 ): Promise<Outcome> => {
+  const { client, id } = request
   const ending = new AbortController()
   let questions = 0
   let cancelled = false
@@ -81,19 +81,20 @@ export const runCall = async (
     },
     cancel(notification: Buffer) {
       cancelled = true
-      void upstream.tell(client, notification)
+      void upstream.tell(client, forServer(upstream, 'notifications/cancelled', notification))
       setTimeout(() => ending.abort(), AFTER_CANCEL_MS).unref()
     },
   }
   client.calls.set(id, running)
+  reply.resumableIn(client.streams)
   reply.onClose(() => ending.abort())
   const outcome = await run({
-    client,
-    id,
-    body,
-    progressToken,
+    ...request,
     signal: ending.signal,
-    waiting: () => questions > 0,
+    // For ever only while there is somebody who could answer.
+    waiting: () => questions > 0 && !reply.forsaken,
+    onResumable: () => reply.prime(),
+    onPolled: (retryMs) => reply.release(retryMs),
     onMessage(message) {
       if (message.kind === 'request') {
         questions++
@@ -123,7 +124,7 @@ export const hear = (
     if (bytes !== undefined) deliver(bytes)
   } else if (message.method === 'notifications/resources/updated' && upstream.server.resources.prefix)
     deliver(prefixedUri(upstream.server.name, message))
-  else deliver(message.bytes)
+  else deliver(forClient(upstream, message))
 }
 
 const prefixedUri = (server: string, { bytes, params }: Extract<ServerMessage, { kind: 'notification' }>): Buffer => {

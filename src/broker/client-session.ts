@@ -1,10 +1,10 @@
 /** The broker's side of one client's session: its stream, what servers asked it, what runs on its behalf. */
 import type { ServerResponse } from 'node:http'
-import { sseEvent } from '../mcp/sse.ts'
 import type { ClientSession, ServerSession } from '../sessions/session-table.ts'
+import { ClientStreams, RESUMABLE_MS } from './client-streams.ts'
+import type { Held } from './event-store.ts'
+import type { EventStream } from './event-stream.ts'
 
-/** Unread bytes at which a stream's reader counts as gone. */
-const MOST_UNREAD_BYTES = 4 * 1024 * 1024
 /** Questions of servers that may wait for one client at once. */
 const MOST_QUESTIONS = 256
 
@@ -45,56 +45,70 @@ export class ClientState {
   left = false
   /** Raw JSON params of the latest logging/setLevel. */
   logLevel: string | undefined
-  #stream: ServerResponse | undefined
-  #lastWriteMs = 0
+  #stream: EventStream | undefined
+  #streams: ClientStreams | undefined
+  readonly #held: Held
   #questionCount = 0
 
-  constructor(session: ClientSession) {
+  /** `held`: what the clients together keep of what was sent. */
+  constructor(session: ClientSession, held: Held = { bytes: 0 }) {
     this.session = session
+    this.#held = held
+  }
+
+  /** All streams of the session, those of calls too. */
+  get streams(): ClientStreams {
+    this.#streams ??= new ClientStreams(this.session.claims.protocolVersion, this.#held)
+    return this.#streams
   }
 
   get hasStream(): boolean {
-    return this.#stream !== undefined
+    return this.#stream?.attached === true
   }
 
   /** Makes `res` the client's stream; the one before ends, since every message goes to one stream only. */
   openStream(res: ServerResponse, nowMs: number): void {
-    this.#stream?.end()
-    this.#stream = res
-    this.#lastWriteMs = nowMs
-    res.once('close', () => {
-      if (this.#stream === res) this.#stream = undefined
-    })
+    this.closeStream()
+    this.#stream = this.streams.begin('own', res, nowMs, () => undefined)
   }
 
   /** A server's message outside any call: on the client's stream, or on one of a call that server is working on. */
   sendFrom(server: string, bytes: Buffer): boolean {
-    if (this.send(bytes)) return true
+    if (this.hasStream) return this.send(bytes)
     for (const call of this.calls.values()) if (call.server === server) return call.send(bytes)
-    return false
+    return this.send(bytes)
   }
 
-  /** Sends a message on the client's stream; false: it has none. */
+  /** Sends a message on the client's stream, or keeps it there until the client is back; false: it has none. */
   send(bytes: Uint8Array): boolean {
     const stream = this.#stream
-    if (stream === undefined || stream.writableEnded) return false
-    stream.write(sseEvent(bytes))
-    if (stream.writableLength > MOST_UNREAD_BYTES) stream.destroy()
+    if (stream === undefined || stream.over) return false
+    stream.send(bytes)
     return true
   }
 
+  /** Called now and then. */
   keepAlive(nowMs: number, silenceMs: number): void {
+    this.#streams?.expire(nowMs)
     if (this.#stream === undefined) return
     // An open stream is a session in use.
-    this.session.lastUsedMs = nowMs
-    if (nowMs - this.#lastWriteMs < silenceMs) return
-    this.#stream.write(': ping\n\n')
-    this.#lastWriteMs = nowMs
+    if (this.hasStream) this.session.lastUsedMs = nowMs
+    else if (this.#stream.awayMs(nowMs) > RESUMABLE_MS) this.closeStream()
+    this.#stream?.keepAlive(nowMs, silenceMs)
   }
 
   closeStream(): void {
-    this.#stream?.end()
+    if (this.#stream === undefined) return
+    this.#stream.end()
+    this.streams.forget(this.#stream)
     this.#stream = undefined
+  }
+
+  /** The session is over. */
+  leave(): void {
+    this.left = true
+    this.closeStream()
+    this.#streams?.close()
   }
 
   /** A new id for a server's question, unlike any other in this session; undefined: too many wait already. */

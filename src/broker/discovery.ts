@@ -1,5 +1,7 @@
 /** Keeps one server's catalogue: reads all pages of its lists, again when it says they changed, again when it comes back. */
+import { strictest, UNCACHED } from '../catalog/caching.ts'
 import {
+  type CachedMethod,
   type Item,
   type ItemKind,
   type ListMethod,
@@ -7,8 +9,10 @@ import {
   parsePage,
   type ServerCatalogue,
 } from '../catalog/server-catalogue.ts'
-import type { Server } from '../registry/model.ts'
+import type { Era } from '../mcp/versions.ts'
+import type { CachePolicy, Server } from '../registry/model.ts'
 import type { Initialized } from './handshake.ts'
+import { pause } from './pause.ts'
 import { resultOf } from './server-message.ts'
 import type { UpstreamState, UpstreamStatus } from './upstream.ts'
 
@@ -27,13 +31,18 @@ const POLL_MS = 60_000
 
 /** One conversation with a server in which its lists are read. */
 export interface Link {
+  /** What the server says of itself; another value after `renew`. */
   readonly initialized: Initialized
+  /** The eras the server is spoken to in. */
+  readonly eras: readonly Era[]
   /** Whether it can tell us of changes. */
   readonly announces: boolean
   /** The response to a request of ours; rejects when there is none. `params` is JSON text. */
   request(method: string, params: string, signal: AbortSignal): Promise<Buffer>
-  /** Resolves with the reason once the conversation is over. */
-  readonly over: Promise<string>
+  /** Where there is no session, what the server says of itself is asked for again before its lists are. */
+  readonly renew?: (signal: AbortSignal) => Promise<void>
+  /** Resolves with the reason once the conversation is over; without one, only another is to be begun. */
+  readonly over: Promise<string | undefined>
   close(): void
 }
 
@@ -86,11 +95,12 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
   /** Reads all four lists; what fails keeps its last good value. */
   const fetchAll = async (current: Link): Promise<void> => {
     stale = catalogue !== undefined
-    const { capabilities } = current.initialized
+    await current.renew?.(AbortSignal.any([ending.signal, AbortSignal.timeout(server().listTimeoutMs)]))
+    const { initialized } = current
     const read = async (method: ListMethod, capability: string): Promise<Fetched> =>
-      capabilities.has(capability)
+      initialized.capabilities.has(capability)
         ? await fetchList(current, method, server().listTimeoutMs, ending.signal, onCapped)
-        : { items: [], problem: undefined }
+        : { items: [], caching: undefined, problem: undefined }
     const [tools, prompts, resources, templates] = await Promise.all([
       read('tools/list', 'tools'),
       read('prompts/list', 'prompts'),
@@ -103,9 +113,17 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
         ? catalogue[kind]
         : fetched.items
     catalogue = {
-      protocolVersion: current.initialized.protocolVersion,
-      capabilities,
-      instructions: current.initialized.instructions,
+      protocolVersion: initialized.protocolVersion,
+      eras: current.eras,
+      caching: cachingOf({
+        'server/discover': initialized.caching,
+        'tools/list': tools.caching,
+        'prompts/list': prompts.caching,
+        'resources/list': resources.caching,
+        'resources/templates/list': templates.caching,
+      }),
+      capabilities: initialized.capabilities,
+      instructions: initialized.instructions,
       tools: kept('tools', tools),
       prompts: kept('prompts', prompts),
       resources: kept('resources', resources),
@@ -131,9 +149,9 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
       try {
         const current = await open(changes.note, ending.signal)
         link = current
-        let over: string | undefined
+        let over: { readonly reason: string | undefined } | undefined
         void current.over.then((reason) => {
-          over = reason
+          over = { reason }
           if (link === current) changes.note()
         })
         await fetchAll(current)
@@ -145,7 +163,7 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
           await changes.next(state === 'degraded' ? retryMs : current.announces ? undefined : POLL_MS)
           if (ending.signal.aborted) return
           if (over !== undefined) {
-            enter('down', over)
+            if (over.reason !== undefined) enter('down', over.reason)
             break
           }
           await fetchAll(current)
@@ -183,8 +201,16 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
   }
 }
 
+type Caching = Readonly<Partial<Record<CachedMethod, CachePolicy>>>
+
+/** Only what the server did say. */
+const cachingOf = (said: Readonly<Record<CachedMethod, CachePolicy | undefined>>): Caching =>
+  Object.fromEntries(Object.entries(said).filter(([, policy]) => policy !== undefined))
+
 interface Fetched {
   readonly items: readonly Item[]
+  /** What holds for all pages together; undefined when none says anything. */
+  readonly caching: CachePolicy | undefined
   readonly problem: string | undefined
 }
 
@@ -201,7 +227,11 @@ const fetchList = async (
   const signal = AbortSignal.any([ending, AbortSignal.timeout(timeoutMs)])
   let bytes = 0
   let params = '{}'
-  const cut = (why: string): Fetched => ({ items, problem: `${method}: ${why}` })
+  const hints: (CachePolicy | undefined)[] = []
+  const caching = (): CachePolicy | undefined =>
+    hints.every((hint) => hint === undefined) ? undefined : strictest(hints.map((hint) => hint ?? UNCACHED))
+  const done = (problem: string | undefined): Fetched => ({ items, caching: caching(), problem })
+  const cut = (why: string): Fetched => done(`${method}: ${why}`)
   const capped = (why: string): Fetched => {
     onCapped(method)
     return cut(why)
@@ -223,14 +253,13 @@ const fetchList = async (
     const outcome = resultOf(response)
     // Some servers declare resources and have no templates: method not found is an empty list.
     if ('error' in outcome)
-      return /not found|not supported|unknown method/i.test(outcome.error)
-        ? { items, problem: undefined }
-        : cut(outcome.error)
+      return /not found|not supported|unknown method/i.test(outcome.error) ? done(undefined) : cut(outcome.error)
     const parsed = parsePage(method, response, outcome.result)
     if (parsed === undefined) return cut(`the result has no ${lists[method].items}`)
     items.push(...parsed.items)
+    hints.push(parsed.caching)
     bytes += response.length
-    if (parsed.nextCursor === undefined) return { items, problem: undefined }
+    if (parsed.nextCursor === undefined) return done(undefined)
     if (cursors.has(parsed.nextCursor)) return capped('the server gave the same cursor twice')
     if (items.length > MOST_ITEMS || bytes > MOST_LIST_BYTES)
       return capped(`more than ${MOST_ITEMS} items or ${MOST_LIST_BYTES} bytes`)
@@ -265,19 +294,3 @@ const changeQueue = (signal: AbortSignal) => {
     },
   }
 }
-
-/** Waits, or returns early when the signal ends it. */
-export const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve()
-      return
-    }
-    const done = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done)
-  })

@@ -1,7 +1,7 @@
 /** What the gateway says when it opens a session with a server: initialize, initialized, and what it declares. */
 import { capabilityNames } from '../catalog/server-catalogue.ts'
 import { members, stringOf, textOf } from '../mcp/json-text.ts'
-import type { ClientFeature } from '../registry/model.ts'
+import type { CachePolicy, ClientFeature } from '../registry/model.ts'
 import type { SessionClaims } from '../sessions/session-id.ts'
 import { resultOf } from './server-message.ts'
 
@@ -13,6 +13,8 @@ export interface Initialized {
   readonly protocolVersion: string
   readonly capabilities: ReadonlySet<string>
   readonly instructions: string | undefined
+  /** What it says about keeping this. */
+  readonly caching: CachePolicy | undefined
 }
 
 /** On whose behalf a session is opened. `capabilities` is JSON text. */
@@ -49,6 +51,7 @@ export const parseInitialized = (response: Buffer): Initialized | string => {
     protocolVersion,
     capabilities: capabilityNames(capabilities === undefined ? {} : JSON.parse(textOf(response, capabilities))),
     instructions: instructions === undefined ? undefined : stringOf(response, instructions),
+    caching: undefined,
   }
 }
 

@@ -1,12 +1,13 @@
 /** The Streamable HTTP client side of one session with a server: open, ask, tell, listen, end. */
-import { PROTOCOL_VERSION, SESSION_ID } from '../mcp/headers.ts'
+import { LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID } from '../mcp/headers.ts'
 import { SseDecoder } from '../mcp/sse.ts'
 import type { HttpServer } from '../registry/model.ts'
 import type { ServerSession } from '../sessions/session-table.ts'
 import { type Initialized, type Introduction, initializeBody, initializedBody, parseInitialized } from './handshake.ts'
-import { type Post, type Posted, post } from './http-exchange.ts'
+import { type Post, type Posted, post, RETRY_MS, retryWithin } from './http-exchange.ts'
 import { type InnerClient, type InnerRequest, isLocalReply } from './inner-client.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
+import { failed, type Failure } from './upstream.ts'
 
 /** Larger answers of servers than this are not taken through the broker. */
 export const MOST_ANSWER_BYTES = 64 * 1024 * 1024
@@ -45,13 +46,21 @@ const request = (
   ...(body !== undefined && { body }),
 })
 
+/** Asks for what is said outside calls, or for the rest of the stream that the event of this id came on. */
+export const takeUp = (endpoint: HttpEndpoint, session: ServerSession, lastEventId?: string): InnerRequest => {
+  const asked = request(endpoint, 'GET', session)
+  const from = lastEventId === undefined ? {} : { [LAST_EVENT_ID]: lastEventId }
+  return { ...asked, headers: { ...asked.headers, accept: 'text/event-stream', ...from } }
+}
+
 /** Sends a message within a session. */
 export const send = (
   endpoint: HttpEndpoint,
   session: ServerSession | undefined,
   body: Buffer,
   id: string | undefined,
-  options: Pick<Post, 'signal'> & Partial<Pick<Post, 'onMessage' | 'waiting' | 'timeoutMs'>>,
+  options: Pick<Post, 'signal' | 'onResumable' | 'onPolled'> &
+    Partial<Pick<Post, 'onMessage' | 'waiting' | 'timeoutMs'>>,
 ): Promise<Posted> =>
   post(endpoint.client, {
     request: request(endpoint, 'POST', session, body),
@@ -60,20 +69,29 @@ export const send = (
     mostBytes: MOST_ANSWER_BYTES,
     waiting: options.waiting ?? (() => false),
     onMessage: options.onMessage ?? (() => undefined),
+    ...(session?.id !== undefined && { resume: (lastEventId: string) => takeUp(endpoint, session, lastEventId) }),
+    ...(options.onResumable !== undefined && { onResumable: options.onResumable }),
+    ...(options.onPolled !== undefined && { onPolled: options.onPolled }),
     signal: options.signal,
   })
 
-/** Opens a session; rejects with the reason when the server does not take part. */
-export const openSession = async (endpoint: HttpEndpoint, as: Introduction, signal: AbortSignal): Promise<Opened> => {
+/** Opens a session; a failure marked `otherEra` is an answer, only no session. Never rejects. */
+export const openSession = async (
+  endpoint: HttpEndpoint,
+  as: Introduction,
+  signal: AbortSignal,
+): Promise<Opened | Failure> => {
   const id = endpoint.nextId()
   const { outcome, sessionId } = await send(endpoint, undefined, initializeBody(id, as), id, { signal })
-  if (outcome.kind === 'failed') throw new Error(outcome.detail)
-  if (outcome.status !== 200) throw new Error(`initialize: HTTP ${outcome.status}`)
+  if (outcome.kind === 'failed') return outcome
+  if (outcome.status >= 500) return failed('server-down', `initialize: HTTP ${outcome.status}`)
   const initialized =
-    parseServerMessage(outcome.body)?.kind === 'response'
-      ? parseInitialized(outcome.body)
-      : 'initialize: not a response'
-  if (typeof initialized === 'string') throw new Error(initialized)
+    outcome.status !== 200
+      ? `initialize: HTTP ${outcome.status}`
+      : parseServerMessage(outcome.body)?.kind === 'response'
+        ? parseInitialized(outcome.body)
+        : 'initialize: not a response'
+  if (typeof initialized === 'string') return { ...failed('server-down', initialized), otherEra: true }
   const session: ServerSession = { id: sessionId, protocolVersion: initialized.protocolVersion }
   await send(endpoint, session, initializedBody, undefined, { signal })
   return { session, initialized }
@@ -110,34 +128,49 @@ export const maybeLost = (status: number, body: Buffer): boolean =>
 
 export type StreamEnd = 'ended' | 'unsupported' | 'lost' | 'failed'
 
-/** Listens on the session's own stream until it ends; never rejects. */
+/** Where and when to go on with a stream. */
+export interface Cursor {
+  /** Undefined: anew. */
+  readonly lastEventId: string | undefined
+  readonly retryMs: number
+}
+/** Where every stream begins. A server that ends it is asked again, not sooner than this. */
+export const cursor: Cursor = { lastEventId: undefined, retryMs: RETRY_MS }
+
+/** Listens on the session's own stream until it ends; resolves with where to go on. Never rejects. */
 export const listenOnce = (
   endpoint: HttpEndpoint,
   session: ServerSession,
+  from: Cursor,
   onMessage: (message: Exclude<ServerMessage, { kind: 'response' }>) => void,
   onOpen: () => void,
   signal: AbortSignal,
-): Promise<StreamEnd> =>
+): Promise<{ readonly how: StreamEnd; readonly next: Cursor }> =>
   new Promise((resolve) => {
     const decoder = new SseDecoder(MOST_ANSWER_BYTES)
-    const done = (how: StreamEnd, stop: boolean): void => {
+    const resuming = from.lastEventId !== undefined
+    const done = (how: StreamEnd, stop: boolean, next?: Cursor): void => {
       signal.removeEventListener('abort', onAbort)
       if (stop) end()
-      resolve(how)
+      const lastEventId = decoder.lastEventId ?? from.lastEventId
+      resolve({ how, next: next ?? { lastEventId, retryMs: retryWithin(decoder.retryMs ?? from.retryMs) } })
     }
     const onAbort = (): void => done('ended', true)
     if (signal.aborted) {
-      resolve('ended')
+      resolve({ how: 'ended', next: from })
       return
     }
     const end = endpoint.client.start(
-      { ...request(endpoint, 'GET', session), headers: { ...headersFor(session), accept: 'text/event-stream' } },
+      takeUp(endpoint, session, from.lastEventId),
       {
         head(status, headers) {
           if (isLocalReply(headers)) done('failed', true)
-          else if (status === 404 || status === 400) done('lost', true)
-          else if (status !== 200 || headers['content-type']?.toLowerCase().startsWith('text/event-stream') !== true)
-            done('unsupported', true)
+          else if (status === 404 || status === 400) {
+            // What it does not know may be the event and not the session.
+            if (resuming) done('ended', true, cursor)
+            else done('lost', true)
+          } else if (status !== 200 || headers['content-type']?.toLowerCase().startsWith('text/event-stream') !== true)
+            done(resuming && status !== 405 ? 'failed' : 'unsupported', true)
           else onOpen()
         },
         data(chunk) {

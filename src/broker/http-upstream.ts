@@ -1,16 +1,27 @@
-/** A server over Streamable HTTP: a session for every client's session that needs one, made lazily, once, and anew when lost. */
-import type { ServerSession, SessionTable } from '../sessions/session-table.ts'
-import type { ClientState } from './client-session.ts'
-import { discover, type Link, pause } from './discovery.ts'
-import { clientIntroduction, ownIntroduction } from './handshake.ts'
-import { closeSession, type HttpEndpoint, isGone, listenOnce, maybeLost, openSession, send } from './http-session.ts'
-import type { ServerMessage } from './server-message.ts'
-import type { Outcome, Upstream, UpstreamCall, UpstreamEvents } from './upstream.ts'
-
-/** A server that ends its stream is asked again, not sooner than this. */
-const RELISTEN_MS = 1000
-/** A server may hold back the head of its stream until it has something to say. */
-const LISTENS_WITHIN_MS = 250
+/** A server over Streamable HTTP: which eras it speaks is found out, and each client is served in its own where that is one of them. */
+import type { SessionTable } from '../sessions/session-table.ts'
+import { discover, type Link } from './discovery.ts'
+import { deniesStateless } from './era-probe.ts'
+import { eraVerdict } from './era-verdict.ts'
+import { ownIntroduction } from './handshake.ts'
+import { probe } from './http-eras.ts'
+import { closeSession, type HttpEndpoint } from './http-session.ts'
+import { httpWire } from './http-wire.ts'
+import { members } from '../mcp/json-text.ts'
+import { resourceWatch } from './resource-watch.ts'
+import { statefulLeg } from './stateful-leg.ts'
+import { statefulLink } from './stateful-link.ts'
+import { statelessCalls } from './stateless-calls.ts'
+import { statelessLink } from './stateless-link.ts'
+import type { WireRequest } from './stateless-wire.ts'
+import {
+  type EraFinding,
+  failed,
+  type Outcome,
+  type Upstream,
+  type UpstreamCall,
+  type UpstreamEvents,
+} from './upstream.ts'
 
 export const httpUpstream = (
   endpoint: HttpEndpoint,
@@ -19,76 +30,77 @@ export const httpUpstream = (
   events: UpstreamEvents,
 ): Upstream => {
   const { name } = endpoint.server
+  const wire = httpWire(endpoint)
+  const introduction = () => ownIntroduction(version, endpoint.server.client)
+  const ask = (signal: AbortSignal) => probe(endpoint, wire, introduction(), endpoint.server.era, signal)
+  /** Ends the conversation in which the lists are read, so that another is begun. */
+  let anew = new AbortController()
+  let own: Link | undefined
 
+  const verdict = eraVerdict({
+    pinned: endpoint.server.era,
+    async ask(signal) {
+      const probed = await ask(signal)
+      if (!('kind' in probed) && 'opened' in probed) void closeSession(endpoint, probed.opened.session)
+      return probed
+    },
+    onChange: () => anew.abort(),
+  })
+
+  /** Called when a conversation has begun. */
+  const onLink = new Set<() => void>()
   const openLink = async (changed: () => void, signal: AbortSignal): Promise<Link> => {
-    const { session, initialized } = await openSession(
-      endpoint,
-      ownIntroduction(version, endpoint.server.client),
-      signal,
-    )
-    const ending = new AbortController()
-    const both = AbortSignal.any([signal, ending.signal])
-    let announces = false
-    let end: (reason: string) => void = () => undefined
-    const over = new Promise<string>((resolve) => {
-      end = resolve
-    })
-    const hear = (message: Exclude<ServerMessage, { kind: 'response' }>): void => {
-      if (message.kind === 'request') void refuse(session, message.id)
-      else if (isListChanged(message.method)) changed()
-    }
-    const opened = new Promise<void>((resolve) => {
-      const listen = async (): Promise<void> => {
-        for (;;) {
-          const how = await listenOnce(
-            endpoint,
-            session,
-            hear,
-            () => {
-              announces = true
-              resolve()
-            },
-            both,
-          )
-          resolve()
-          if (both.aborted || how === 'unsupported') return
-          if (how !== 'ended') {
-            end(how === 'lost' ? 'the server ended the session' : 'the connection to the server was lost')
-            return
-          }
-          await pause(RELISTEN_MS, both)
-        }
-      }
-      void listen()
-    })
-    await Promise.race([opened, pause(LISTENS_WITHIN_MS, both)])
-    return {
-      initialized,
-      get announces() {
-        return announces
-      },
-      over,
-      async request(method, params, requestSignal) {
-        const id = endpoint.nextId()
-        const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`)
-        const { outcome } = await send(endpoint, session, body, id, { signal: AbortSignal.any([both, requestSignal]) })
-        if (outcome.kind === 'failed') {
-          if (!requestSignal.aborted) end(outcome.detail)
-          throw new Error(outcome.detail)
-        }
-        if (outcome.status !== 200) {
-          if (maybeLost(outcome.status, outcome.body)) end('the server ended the session')
-          throw new Error(`HTTP ${outcome.status}`)
-        }
-        return outcome.body
-      },
-      close() {
-        if (ending.signal.aborted) return
-        ending.abort()
-        void closeSession(endpoint, session)
-      },
-    }
+    const link = await openIn(changed, signal)
+    for (const begun of onLink) begun()
+    return link
   }
+  const openIn = async (changed: () => void, signal: AbortSignal): Promise<Link> => {
+    const probed = await verdict.share(ask(signal))
+    if ('kind' in probed) throw new Error(probed.detail)
+    anew = new AbortController()
+    const ends = { changed, anew: anew.signal, signal }
+    if ('opened' in probed) {
+      const link = await statefulLink({
+        ...ends,
+        endpoint,
+        opened: probed.opened,
+        updated: (uri) => watched.changed(uri),
+      })
+      own = link
+      // What changed in between nobody will ever tell.
+      void subscribe(link, watched.uris).then((uris) => uris.forEach((uri) => watched.changed(uri)))
+      return link
+    }
+    own = undefined
+    return await statelessLink({
+      ...ends,
+      wire,
+      as: introduction(),
+      initialized: probed.discovered,
+      eras: probed.eras,
+      timeoutMs: endpoint.server.timeoutMs,
+    })
+  }
+
+  /** In our own session with a stateful server, of whose stream we are sure. */
+  const subscribe = async (link: Link | undefined, uris: readonly string[]): Promise<readonly string[]> => {
+    if (link?.announces !== true || !link.initialized.capabilities.has('resources.subscribe')) return []
+    const agreed = uris.map(async (uri) => {
+      const signal = AbortSignal.timeout(endpoint.server.timeoutMs)
+      const response = await link.request('resources/subscribe', JSON.stringify({ uri }), signal).catch(() => undefined)
+      return response !== undefined && members(response).has('result') ? [uri] : []
+    })
+    return (await Promise.all(agreed)).flat()
+  }
+  const watched = resourceWatch({
+    begin: (uris) => subscribe(own, uris),
+    end(uris) {
+      for (const uri of uris)
+        void own
+          ?.request('resources/unsubscribe', JSON.stringify({ uri }), AbortSignal.timeout(5000))
+          .catch(() => undefined)
+    },
+  })
 
   const discovery = discover({
     server: () => endpoint.server,
@@ -96,72 +108,62 @@ export const httpUpstream = (
     onChange: () => events.changed(upstream),
     onCapped: (list) => events.capped(upstream, list),
   })
+  const stateful = statefulLeg({
+    endpoint,
+    table,
+    failing: () => discovery.refresh(),
+    message: (client, message) => events.message(upstream, client, message),
+  })
+  const stateless = statelessCalls({
+    server: () => endpoint.server,
+    wire: { ...wire, send: async (request) => noted(await wire.send(request), request) },
+    version,
+    capabilities: () => discovery.catalogue()?.capabilities ?? new Set(),
+    updated: (client, message) => events.message(upstream, client, message),
+  })
 
-  const refuse = (session: ServerSession, id: string): Promise<unknown> =>
-    send(
-      endpoint,
-      session,
-      Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":{"code":-32601,"message":"no client is behind this session"}}`),
-      undefined,
-      { signal: AbortSignal.timeout(5000) },
-    )
-
-  /** The session for a client, opened when there is none; concurrent callers share one opening. */
-  const sessionFor = (client: ClientState): Promise<ServerSession> => {
-    const known = client.session.servers.get(name)
-    if (known !== undefined) return Promise.resolve(known)
-    const opening = client.opening.get(name)
-    if (opening !== undefined) return opening
-    const made = open(client).finally(() => client.opening.delete(name))
-    client.opening.set(name, made)
-    return made
+  /** A server that speaks a stateful client's own era is spoken to in it. */
+  const legFor = ({ eras }: EraFinding) => (eras.includes('stateful') ? stateful : stateless)
+  const run = (found: EraFinding, call: UpstreamCall): Promise<Outcome> => {
+    const { session } = call.client
+    // Of a time when the server still had sessions: nothing may go there any more.
+    if (!found.eras.includes('stateful') && session.servers.has(name)) table.bind(session, name, undefined)
+    return legFor(found).call(call)
   }
-  const open = async (client: ClientState): Promise<ServerSession> => {
-    const as = clientIntroduction(client.session.claims, endpoint.server.client)
-    const { session, initialized } = await openSession(endpoint, as, AbortSignal.timeout(endpoint.server.timeoutMs))
-    if (client.left) {
-      void closeSession(endpoint, session)
-      throw new Error('the session has ended')
-    }
-    table.bind(client.session, name, session)
-    if (client.logLevel !== undefined && initialized.capabilities.has('logging')) await upstream.setLevel(client)
-    // A server may ask on its stream for what it needs during a call, so that stream is open before the first call.
-    if (mayAsk(client))
-      await Promise.race([listening(client), pause(LISTENS_WITHIN_MS, AbortSignal.timeout(LISTENS_WITHIN_MS))])
-    else upstream.listen(client)
-    return session
+  /** Where the answer is one of the other era, and the server turns out to have changed to it, the call is made there. */
+  const elsewhere = async (found: EraFinding, call: UpstreamCall, outcome: Outcome): Promise<Outcome> => {
+    if (outcome.otherEra !== true) return outcome
+    const now = await verdict.recheck()
+    return 'kind' in now || legFor(now) === legFor(found) ? outcome : run(now, call)
   }
-  /** Forgets a session, unless another call has replaced it meanwhile. */
-  const drop = (client: ClientState, lost: ServerSession): void => {
-    if (client.session.servers.get(name) !== lost) return
-    table.bind(client.session, name, undefined)
-    client.serverStreams.get(name)?.()
-  }
-
-  const ask = async (call: UpstreamCall, session: ServerSession): Promise<Outcome> => {
-    const { outcome } = await send(endpoint, session, call.body, call.id, call)
-    if (outcome.kind === 'failed' && outcome.reason !== 'server-silent' && !call.signal.aborted) discovery.refresh()
+  /** A request that the server did not take may mean that it is down. A subscription's stream may end at any time. */
+  const noted = (outcome: Outcome, { timeoutMs, signal }: WireRequest): Outcome => {
+    const failing =
+      outcome.kind === 'failed' && (outcome.reason === 'server-down' || outcome.reason === 'server-refused')
+    if (failing && timeoutMs !== undefined && !signal.aborted) discovery.refresh()
     return outcome
   }
-  /** Asks again in a new session when the one it was asked in is really gone. */
-  const askAgain = async (call: UpstreamCall, lost: ServerSession, refused: Outcome): Promise<Outcome> => {
-    if (lost.id === undefined) return refused
-    const replaced = call.client.session.servers.get(name) !== lost && call.client.session.servers.has(name)
-    if (!replaced) {
-      if (!(await isGone(endpoint, lost))) return refused
-      drop(call.client, lost)
+
+  const watcherFor = ({ eras }: EraFinding) => (eras.includes('stateless') ? stateless : watched)
+  /** Watches in the era the server speaks; when it has changed to the other one, there from then on. */
+  const watch: Upstream['watch'] = async (uris, changed, signal) => {
+    const found = verdict.finding ?? (await verdict.recheck())
+    if ('kind' in found) return []
+    const here = new AbortController()
+    const agreed = await watcherFor(found).watch(uris, changed, AbortSignal.any([signal, here.signal]))
+    const stop = (): void => void onLink.delete(begun)
+    const begun = (): void => {
+      const now = verdict.finding
+      if (now === undefined || watcherFor(now) === watcherFor(found)) return
+      stop()
+      here.abort()
+      if (!signal.aborted) void watch(agreed, changed, signal).then((again) => again.forEach((uri) => changed(uri)))
     }
-    const again = await opened(call.client)
-    return 'kind' in again ? again : ask(call, again)
-  }
-  const opened = async (client: ClientState): Promise<ServerSession | Extract<Outcome, { kind: 'failed' }>> => {
-    try {
-      return await sessionFor(client)
-    } catch (error) {
-      discovery.refresh()
-      const detail = error instanceof Error ? error.message : String(error)
-      return { kind: 'failed', reason: detail.startsWith('no byte for') ? 'server-silent' : 'server-down', detail }
+    if (agreed.length > 0 && !signal.aborted) {
+      onLink.add(begun)
+      signal.addEventListener('abort', stop, { once: true })
     }
+    return agreed
   }
 
   const upstream: Upstream = {
@@ -170,90 +172,50 @@ export const httpUpstream = (
     },
     shared: false,
     update(next) {
-      if (next.kind === 'http') endpoint.server = next
+      if (next.kind !== 'http') return
+      endpoint.server = next
+      verdict.pin(next.era)
     },
     status: () => discovery.status(),
     catalogue: () => discovery.catalogue(),
     settled: discovery.settled,
+    era: () => verdict.finding,
     refresh: () => discovery.refresh(),
     async call(call) {
-      const session = await opened(call.client)
-      if ('kind' in session) return session
-      const outcome = await ask(call, session)
-      return outcome.kind === 'answered' && maybeLost(outcome.status, outcome.body)
-        ? askAgain(call, session, outcome)
-        : outcome
+      const found = verdict.finding ?? (await verdict.recheck())
+      return 'kind' in found ? found : elsewhere(found, call, await run(found, call))
     },
-    replay(call, lostId, refused) {
-      const current = call.client.session.servers.get(name)
-      const lost =
-        current?.id === lostId ? current : { id: lostId, protocolVersion: call.client.session.claims.protocolVersion }
-      return askAgain(call, lost, refused)
+    async pass(call) {
+      const found = verdict.finding ?? (await verdict.recheck())
+      if ('kind' in found) return found
+      if (!found.eras.includes('stateless')) return failed('server-invalid', 'it does not speak the stateless era')
+      const outcome = await stateless.pass(call)
+      if (!deniesStateless(outcome)) return outcome
+      const now = await verdict.recheck()
+      return 'kind' in now || now.eras.includes('stateless')
+        ? outcome
+        : failed('server-down', 'it has changed to the stateful era; send the request again')
     },
+    async replay(call, lostId, refused) {
+      const found = verdict.finding ?? (await verdict.recheck())
+      return 'kind' in found ? found : elsewhere(found, call, await stateful.replay(call, lostId, refused))
+    },
+    watch,
+    resume: (client, lastEventId, rest) => stateful.resume(client, lastEventId, rest),
     async tell(client, body) {
-      const session = client.session.servers.get(name)
-      if (session !== undefined)
-        await send(endpoint, session, body, undefined, { signal: AbortSignal.timeout(endpoint.server.timeoutMs) })
+      if (!stateless.tell(client, body)) await stateful.tell(client, body)
     },
-    async setLevel(client) {
-      const session = client.session.servers.get(name)
-      if (session === undefined || client.logLevel === undefined) return
-      const id = endpoint.nextId()
-      const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"logging/setLevel","params":${client.logLevel}}`)
-      await send(endpoint, session, body, id, { signal: AbortSignal.timeout(5000) })
-    },
-    listen: (client) => void listening(client),
+    setLevel: (client) => stateful.setLevel(client),
+    listen: (client) => stateful.listen(client),
     async leave(client) {
-      client.serverStreams.get(name)?.()
-      const session = client.session.servers.get(name)
-      if (session !== undefined) await closeSession(endpoint, session)
+      stateless.leave(client)
+      await stateful.leave(client)
     },
-    close: () => discovery.close(),
-  }
-
-  /** Whether this server could ask this client for something. */
-  const mayAsk = (client: ClientState): boolean =>
-    endpoint.server.client.some((feature) => client.session.claims.features.includes(feature))
-
-  /** Listens to what the server says outside calls, if anybody would hear it; resolves once it does, or cannot. */
-  const listening = (client: ClientState): Promise<void> =>
-    new Promise((resolve) => {
-      const session = client.session.servers.get(name)
-      const wanted = client.hasStream || mayAsk(client)
-      if (!wanted || session?.id === undefined || client.serverStreams.has(name)) {
-        resolve()
-        return
-      }
-      const ending = new AbortController()
-      client.serverStreams.set(name, () => ending.abort())
-      void keepListening(client, session, resolve, ending.signal).finally(() => {
-        client.serverStreams.delete(name)
-        resolve()
-      })
-    })
-
-  const keepListening = async (
-    client: ClientState,
-    session: ServerSession,
-    opened: () => void,
-    signal: AbortSignal,
-  ): Promise<void> => {
-    while (!signal.aborted && (client.hasStream || mayAsk(client))) {
-      const how = await listenOnce(
-        endpoint,
-        session,
-        (message) => events.message(upstream, client, message),
-        opened,
-        signal,
-      )
-      // A lost session is found out by the next call; until then there is nothing to hear.
-      if (how === 'unsupported' || how === 'lost') return
-      await pause(RELISTEN_MS, signal)
-    }
+    async close() {
+      verdict.close()
+      stateless.close()
+      await discovery.close()
+    },
   }
   return upstream
 }
-
-/** Whether a notification says that a list changed. */
-export const isListChanged = (method: string): boolean =>
-  /^notifications\/(tools|prompts|resources)\/list_changed$/.test(method)

@@ -1,10 +1,12 @@
 /** Requests that servers make of clients: allowed or not, given an id of ours, labelled, and the answers brought back. */
 import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
-import type { Message } from '../mcp/message.ts'
+import type { Message, Span } from '../mcp/message.ts'
 import { scan } from '../mcp/scan.ts'
 import type { ClientFeature } from '../registry/model.ts'
+import { objectEdits } from '../translation/object-edits.ts'
 import type { ClientState } from './client-session.ts'
 import type { ServerRequest } from './server-message.ts'
+import { answerForServer, editsForClient, forServer } from './task-names.ts'
 import type { Upstream } from './upstream.ts'
 
 /** What a server's request needs of the client. Anything else is not passed on. */
@@ -13,6 +15,9 @@ const needs: Readonly<Record<string, ClientFeature>> = {
   'sampling/createMessage': 'sampling',
   'roots/list': 'roots',
 }
+export const clientFeatures: readonly ClientFeature[] = Object.values(needs)
+export const featureFor = (method: string): ClientFeature | undefined =>
+  Object.hasOwn(needs, method) ? needs[method] : undefined
 
 /** Hands a server's request to a client through `deliver`; what may not pass is answered to the server at once. */
 export const ask = (
@@ -30,7 +35,7 @@ export const ask = (
     settled()
     return
   }
-  const feature = Object.hasOwn(needs, request.method) ? needs[request.method] : undefined
+  const feature = featureFor(request.method)
   if (feature === undefined) refuse(-32601, `the client has no method ${request.method}`)
   else if (!upstream.server.client.includes(feature))
     refuse(-32601, `the gateway does not let this server use ${feature}`)
@@ -43,13 +48,13 @@ export const ask = (
       id: request.id,
       progressToken: token === undefined ? undefined : request.bytes.toString('utf8', token.start, token.end),
       answer(bytes) {
-        answer(bytes)
+        answer(answerForServer(upstream, bytes))
         settled()
       },
       withdraw: settled,
     })
     if (id === undefined) refuse(-32603, 'the client has too many requests to answer')
-    else if (deliver(addressed(request, id, server.name))) return
+    else if (deliver(addressed(upstream, request, id))) return
     else {
       client.questions.delete(id)
       refuse(-32603, 'the client does not listen at the moment')
@@ -58,18 +63,23 @@ export const ask = (
   settled()
 }
 
-/** The request as the client gets it: our id, our progress token, and for a human the server's name in front of the message. */
-const addressed = (request: ServerRequest, id: string, server: string): Buffer => {
+/**
+ * The request as the client gets it: our id, our progress token, our name of the task it belongs to, and for a human the
+ * server's name in front of the message. No task comes of it at the client: the server was not told that it has any.
+ */
+const addressed = (upstream: Upstream, request: ServerRequest, id: string): Buffer => {
   const { bytes, params } = request
   const idSpan = members(bytes).get('id')
-  const message =
-    params !== undefined && request.method === 'elicitation/create' ? members(bytes, params).get('message') : undefined
+  const said = params === undefined ? new Map<string, Span>() : members(bytes, params)
+  const message = request.method === 'elicitation/create' ? said.get('message') : undefined
   return replaceSpans(bytes, [
     ...(idSpan === undefined ? [] : [{ span: idSpan, with: id }]),
     ...(request.metaProgressToken === undefined ? [] : [{ span: request.metaProgressToken, with: id }]),
     ...(message === undefined || bytes[message.start] !== 0x22
       ? []
-      : [{ span: message, with: JSON.stringify(`[${server}] ${stringOf(bytes, message)}`) }]),
+      : [{ span: message, with: JSON.stringify(`[${upstream.server.name}] ${stringOf(bytes, message)}`) }]),
+    ...editsForClient(upstream, request),
+    ...(params !== undefined && said.has('task') ? objectEdits(bytes, params, { task: undefined }) : []),
   ])
 }
 
@@ -95,7 +105,8 @@ export const forwardProgress = (
   const question = client.questions.get(bytes.toString('utf8', progressToken.start, progressToken.end))
   const upstream = question === undefined ? undefined : upstreams.get(question.server)
   if (question?.progressToken === undefined || upstream === undefined) return
-  void upstream.tell(client, replaceSpans(bytes, [{ span: progressToken, with: question.progressToken }]))
+  const progress = replaceSpans(bytes, [{ span: progressToken, with: question.progressToken }])
+  void upstream.tell(client, forServer(upstream, 'notifications/progress', progress))
 }
 
 /** A server that gives up a request of its own: the client is told under the id it knows. */

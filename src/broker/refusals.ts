@@ -1,26 +1,41 @@
 /** What each refusal says: HTTP status, JSON-RPC code, words and the mend; the only place with error wording. */
 import type { RefusalReason } from '../mcp/refusal.ts'
+import type { Era } from '../mcp/versions.ts'
 
 /** Reasons that only the broker can find. */
 export type BrokerRefusal =
   | 'unknown-session'
+  | 'unknown-event'
   | 'unknown-method'
   | 'unknown-tool'
   | 'unknown-prompt'
   | 'unknown-resource'
   | 'bad-params'
   | 'bad-cursor'
+  | 'unknown-task'
   | 'unexpected-response'
   | 'server-down'
   | 'server-silent'
   | 'server-refused'
   | 'server-invalid'
+  | 'missing-capability'
+  | 'bad-request-state'
+  | 'pool-full'
+  | 'not-allowed'
+  | 'declined'
+  | 'too-many-streams'
   | 'stopping'
 
-export interface Refusal {
+interface Refusal {
   readonly status: number
   readonly code: number
   readonly message: string
+  /** The only era it can happen in. */
+  readonly only?: Era
+  /** Where a stateless client gets something else. */
+  readonly stateless?: { readonly status?: number; readonly code?: number; readonly message?: string }
+  /** Worth another try after so long. */
+  readonly retryAfterMs?: number
 }
 
 const invalidRequest = -32600
@@ -49,7 +64,12 @@ export const refusals: Readonly<Record<RefusalReason | BrokerRefusal, Refusal>> 
     message: 'the body is not a JSON-RPC 2.0 request, notification or response',
   },
   'wrong-path': { status: 404, code: invalidRequest, message: 'nothing is served here; MCP is at /mcp' },
-  'wrong-verb': { status: 405, code: invalidRequest, message: 'use POST, GET or DELETE' },
+  'wrong-verb': {
+    status: 405,
+    code: invalidRequest,
+    message: 'use POST, GET or DELETE',
+    stateless: { message: 'use POST; this revision has no other verb' },
+  },
   'foreign-host': {
     status: 403,
     code: invalidRequest,
@@ -72,21 +92,101 @@ export const refusals: Readonly<Record<RefusalReason | BrokerRefusal, Refusal>> 
     message: 'Accept must include application/json and text/event-stream',
   },
   'too-large': { status: 413, code: invalidRequest, message: 'the body is larger than gateway.maxBody' },
-  'unsupported-version': { status: 400, code: -32000, message: 'this MCP-Protocol-Version is not supported' },
-  'no-session-id': { status: 400, code: -32000, message: 'the Mcp-Session-Id header is missing; initialize first' },
-  'unknown-session': { status: 404, code: -32001, message: 'session not found; initialize again' },
-  'unknown-method': { status: 200, code: -32601, message: 'method not found' },
+  'unsupported-version': {
+    only: 'stateful',
+    status: 400,
+    code: -32000,
+    message: 'this MCP-Protocol-Version is not supported',
+  },
+  'no-session-id': {
+    only: 'stateful',
+    status: 400,
+    code: -32000,
+    message: 'the Mcp-Session-Id header is missing; initialize first',
+  },
+  'unknown-session': { only: 'stateful', status: 404, code: -32001, message: 'session not found; initialize again' },
+  'unknown-event': {
+    only: 'stateful',
+    status: 400,
+    code: -32000,
+    message: 'the stream of this Last-Event-ID cannot be resumed: it is not known here, or not all of the rest is kept',
+  },
+  'header-mismatch': {
+    only: 'stateless',
+    status: 400,
+    code: -32020,
+    message: 'a header is missing, malformed or not what the body says',
+  },
+  'bad-meta': {
+    only: 'stateless',
+    status: 400,
+    code: -32602,
+    message: 'params._meta lacks what every request of this revision must say',
+  },
+  'unsupported-revision': { only: 'stateless', status: 400, code: -32022, message: 'unsupported protocol version' },
+  'response-refused': {
+    only: 'stateless',
+    status: 400,
+    code: invalidRequest,
+    message: 'clients of this revision send no responses; put answers into inputResponses',
+  },
+  'unknown-method': { status: 200, code: -32601, message: 'method not found', stateless: { status: 404 } },
   'unknown-tool': { status: 200, code: -32602, message: 'unknown tool' },
   'unknown-prompt': { status: 200, code: -32602, message: 'unknown prompt' },
-  'unknown-resource': { status: 200, code: -32002, message: 'resource not found' },
+  'unknown-resource': { status: 200, code: -32002, message: 'resource not found', stateless: { code: -32602 } },
   'bad-params': { status: 200, code: -32602, message: 'invalid params' },
   'bad-cursor': { status: 200, code: -32602, message: 'invalid cursor' },
-  'unexpected-response': { status: 400, code: invalidRequest, message: 'nobody asked for this response' },
+  'unknown-task': { status: 200, code: -32602, message: 'unknown task' },
+  'unexpected-response': {
+    only: 'stateful',
+    status: 400,
+    code: invalidRequest,
+    message: 'nobody asked for this response',
+  },
   'server-down': { status: 502, code: -32603, message: 'the server cannot be reached' },
   'server-silent': { status: 504, code: -32603, message: 'the server did not answer in time' },
   'server-refused': { status: 502, code: -32603, message: 'the server refused the gateway' },
   'server-invalid': { status: 502, code: -32603, message: 'the server gave an answer that is not MCP' },
+  'missing-capability': {
+    only: 'stateless',
+    status: 400,
+    code: -32021,
+    message: 'the request needs a client capability that the client did not declare',
+  },
+  'bad-request-state': {
+    only: 'stateless',
+    status: 200,
+    code: -32602,
+    message: 'this requestState is not valid here, or no longer; send the request anew without it',
+  },
+  'pool-full': {
+    only: 'stateless',
+    status: 503,
+    code: -32603,
+    message: 'all sessions the gateway may hold at the server are in use; try again shortly',
+    retryAfterMs: 1000,
+  },
+  'not-allowed': { status: 502, code: -32603, message: 'the server asked for what the gateway does not let it ask' },
+  declined: {
+    only: 'stateless',
+    status: 200,
+    code: -32603,
+    message: 'the client declined what the server needs first',
+  },
+  'too-many-streams': {
+    only: 'stateless',
+    status: 503,
+    code: -32603,
+    message: 'the gateway has as many streams open as it allows; try again later',
+    retryAfterMs: 1000,
+  },
   stopping: { status: 503, code: -32603, message: 'the gateway is stopping' },
+}
+
+/** The row as a client of this era gets it. */
+export const refusalFor = (reason: RefusalReason | BrokerRefusal, era: Era): Refusal => {
+  const row = refusals[reason]
+  return era === 'stateless' ? { ...row, ...row.stateless } : row
 }
 
 /** What a refusal may add. */
@@ -101,12 +201,21 @@ export interface RefusalDetail {
 /** The JSON-RPC error; `id` is the raw text of the request's id, `decision` the id that the log line carries too. */
 export const refusalBody = (
   reason: RefusalReason | BrokerRefusal,
+  era: Era,
   id: string | undefined,
   decision: string,
   detail: RefusalDetail = {},
 ): string => {
-  const { code, message } = refusals[reason]
+  const { code, message, retryAfterMs } = refusalFor(reason, era)
   const said = detail.subject === undefined ? message : `${message}: ${detail.subject}`
-  const data = { reason, decision, ...(detail.server !== undefined && { server: detail.server }), ...detail.extra }
+  const data = {
+    reason,
+    decision,
+    ...(detail.server !== undefined && { server: detail.server }),
+    // Where both eras' resources pages show it.
+    ...(reason === 'unknown-resource' && detail.subject !== undefined && { uri: detail.subject }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...detail.extra,
+  }
   return `{"jsonrpc":"2.0","id":${id ?? 'null'},"error":${JSON.stringify({ code, message: said, data })}}`
 }

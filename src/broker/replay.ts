@@ -1,11 +1,15 @@
 /** A direct call that its server refused: the router sent it here with the server's answer, and this decides what it means. */
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Row, RoutingTable } from '../catalog/routing-table.ts'
 import { REPLAY_BODY, REPLAY_SERVER, REPLAY_STATUS, REPLAY_TYPE, SESSION_ID } from '../mcp/headers.ts'
-import type { Message } from '../mcp/message.ts'
+import { stringOf } from '../mcp/json-text.ts'
+import { isDirect } from '../mcp/methods.ts'
 import type { Broker } from './broker.ts'
 import { runCall } from './calls.ts'
 import { refused } from './http-exchange.ts'
-import type { Reply } from './reply.ts'
+import { knowsEra } from './stateless-answer.ts'
+import { deliver } from './stateless-call.ts'
+import type { StatelessIncoming } from './stateless.ts'
 import type { Outcome } from './upstream.ts'
 
 /**
@@ -15,10 +19,9 @@ import type { Outcome } from './upstream.ts'
 export const replay = async (
   broker: Broker,
   headers: IncomingHttpHeaders,
-  message: Message,
-  bytes: Buffer,
-  reply: Reply,
+  incoming: StatelessIncoming,
 ): Promise<void> => {
+  const { message, bytes, reply } = incoming
   const server = text(headers[REPLAY_SERVER]) ?? ''
   const lostId = text(headers[SESSION_ID])
   const status = Number(text(headers[REPLAY_STATUS]) ?? 0)
@@ -54,13 +57,44 @@ export const replay = async (
     type: text(headers[REPLAY_TYPE]) ?? 'application/json',
     body: Buffer.from(body, 'base64'),
   }
+  if (reply.era === 'stateless') {
+    await replayStateless(incoming, server, genuine)
+    return
+  }
   const session = lostId === undefined ? undefined : broker.sessions.owner(server, lostId)
   if (session === undefined || lostId === undefined || upstream.replay === undefined) {
     reply.end(genuine.body, genuine.status, genuine.type)
     return
   }
   const { replay: again } = upstream
-  await runCall(upstream, broker.client(session), id, bytes, undefined, reply, (call) => again(call, lostId, genuine))
+  const client = broker.client(session)
+  const method = message.method !== undefined && isDirect(message.method) ? message.method : 'tools/call'
+  const request = { client, method, row: undefined, id, body: bytes, progressToken: undefined }
+  await runCall(upstream, request, reply, (call) => again(call, lostId, genuine))
+}
+
+/** There is no session to lose. But a server that answers as the other era does has changed, and has run nothing. */
+const replayStateless = async (
+  incoming: StatelessIncoming,
+  server: string,
+  genuine: Extract<Outcome, { kind: 'answered' }>,
+): Promise<void> => {
+  const { context, message, bytes, reply } = incoming
+  const { id, method } = message
+  const literal = method === 'resources/read' ? message.uri : message.name
+  if (knowsEra(genuine.body) || id === undefined || method === undefined || !isDirect(method) || literal === undefined)
+    reply.end(genuine.body, genuine.status, genuine.type)
+  else {
+    const row = rowOf(context.catalogue().table, server, stringOf(bytes, literal))
+    await deliver({ ...incoming, id, method }, { row, literal })
+  }
+}
+
+/** The row behind a server's own name. */
+const rowOf = ({ tools, prompts }: RoutingTable, server: string, own: string): Row => {
+  for (const rows of [tools, prompts])
+    for (const row of rows.values()) if (row.server === server && row.own === own) return row
+  return { exposed: own, own, server, hints: '', params: [] }
 }
 
 const text = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)

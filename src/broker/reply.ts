@@ -3,7 +3,10 @@ import type { ServerResponse } from 'node:http'
 import { LOG_METHOD, LOG_SERVER, LOG_TOOL, SESSION_ID } from '../mcp/headers.ts'
 import type { RefusalReason } from '../mcp/refusal.ts'
 import { sseEvent } from '../mcp/sse.ts'
-import { type BrokerRefusal, type RefusalDetail, refusalBody, refusals } from './refusals.ts'
+import type { Era } from '../mcp/versions.ts'
+import { type ClientStreams, RESUMABLE_MS } from './client-streams.ts'
+import type { EventStream } from './event-stream.ts'
+import { type BrokerRefusal, type RefusalDetail, refusalBody, refusalFor } from './refusals.ts'
 
 const JSON_TYPE = 'application/json'
 const PING = ': ping\n\n'
@@ -20,9 +23,15 @@ export interface LogLabels {
 export class Reply {
   readonly labels: LogLabels = {}
   readonly decision: string
+  /** The era of the client, as far as it is known: it decides how a refusal is worded. */
+  era: Era = 'stateful'
   readonly #res: ServerResponse
   readonly #onRefusal: (refusal: { decision: string; status: number; reason: string }) => void
   #lastWriteMs: number
+  #streams: ClientStreams | undefined
+  /** What the answer is sent on once it is an event stream of a session. */
+  #stream: EventStream | undefined
+  #gone: () => void = () => undefined
 
   constructor(
     res: ServerResponse,
@@ -36,14 +45,26 @@ export class Reply {
     this.#onRefusal = onRefusal
   }
 
+  /** Nothing more can be said that anybody would hear. */
   get ended(): boolean {
-    return this.#res.writableEnded || this.#res.destroyed
+    return this.#stream?.over ?? (this.#res.writableEnded || this.#res.destroyed)
   }
 
-  /** Calls `then` when the client goes away before the answer is complete. */
+  /** The client has been away for so long that it does not count on an answer. */
+  get forsaken(): boolean {
+    return this.#stream !== undefined && this.#stream.awayMs(Date.now()) > RESUMABLE_MS
+  }
+
+  /** An event stream that this becomes can be resumed in the client's session. */
+  resumableIn(streams: ClientStreams): void {
+    this.#streams = streams
+  }
+
+  /** Calls `then` when the client goes away before the answer is complete, and cannot come back for it. */
   onClose(then: () => void): void {
+    this.#gone = then
     this.#res.once('close', () => {
-      if (!this.#res.writableFinished) then()
+      if (!this.#res.writableFinished && this.#stream?.over !== false) then()
     })
   }
 
@@ -59,7 +80,14 @@ export class Reply {
   message(bytes: Uint8Array): void {
     if (this.ended) return
     this.openStream()
-    this.#res.write(sseEvent(bytes))
+    if (this.#stream === undefined) this.raw(sseEvent(bytes))
+    else this.#stream.send(bytes)
+  }
+
+  /** A piece of an event stream as another has written it. */
+  raw(bytes: Uint8Array): void {
+    this.openStream()
+    this.#res.write(bytes)
     this.#lastWriteMs = Date.now()
     if (this.#res.writableLength > MOST_UNREAD_BYTES) this.#res.destroy()
   }
@@ -71,14 +99,28 @@ export class Reply {
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
     })
-    this.#res.flushHeaders()
+    if (this.#streams === undefined) this.#res.flushHeaders()
+    else this.#stream = this.#streams.begin('call', this.#res, Date.now(), () => this.#gone())
+  }
+
+  /** The answer is going to be a stream: a client that can learn that it may come back for it learns it now. */
+  prime(): void {
+    if (this.#streams?.primes === true) this.openStream()
+  }
+
+  /** Lets the client go until so much later, when that is for it as the server has done. */
+  release(retryMs: number): void {
+    this.prime()
+    this.#stream?.release(retryMs)
   }
 
   /** The last message. */
   end(bytes: Uint8Array | string, status = 200, type = JSON_TYPE, sessionId?: string): void {
     if (this.ended) return
     if (this.#res.headersSent) {
-      this.#res.end(sseEvent(typeof bytes === 'string' ? Buffer.from(bytes) : bytes))
+      const last = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+      if (this.#stream === undefined) this.#res.end(sseEvent(last))
+      else this.#stream.end(last)
       return
     }
     const length = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length
@@ -104,23 +146,36 @@ export class Reply {
   }
 
   refuse(reason: RefusalReason | BrokerRefusal, id: string | undefined, detail?: RefusalDetail): void {
-    const { status } = refusals[reason]
+    const { status, retryAfterMs } = refusalFor(reason, this.era)
     this.#onRefusal({ decision: this.decision, status, reason })
-    if (reason === 'wrong-verb' && !this.#res.headersSent) this.#res.setHeader('allow', 'POST, GET, DELETE')
-    this.end(refusalBody(reason, id, this.decision, detail), status)
+    if (!this.#res.headersSent) {
+      if (reason === 'wrong-verb') this.#res.setHeader('allow', this.era === 'stateless' ? 'POST' : 'POST, GET, DELETE')
+      if (retryAfterMs !== undefined) this.#res.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
+    }
+    this.end(refusalBody(reason, this.era, id, this.decision, detail), status)
   }
 
   /** Ends an answer that will never have a last message. */
   abandon(): void {
     if (this.ended) return
     this.openStream()
-    this.#res.end()
+    if (this.#stream === undefined) this.#res.end()
+    else this.#stream.end()
+  }
+
+  /** Breaks off, so that the client takes what it has for the beginning only. */
+  cut(): void {
+    this.#res.destroy()
   }
 
   /** Called now and then: a long silence gets a comment, so that nobody in between takes the stream for dead. */
   keepAlive(nowMs: number, silenceMs: number): void {
     if (this.ended || nowMs - this.#lastWriteMs < silenceMs) return
     this.openStream()
+    if (this.#stream !== undefined) {
+      this.#stream.keepAlive(nowMs, silenceMs)
+      return
+    }
     this.#res.write(PING)
     this.#lastWriteMs = nowMs
   }

@@ -58,3 +58,13 @@ export const resultOf = (response: Buffer): { readonly result: Span } | { readon
   const message = error === undefined ? undefined : members(response, error).get('message')
   return { error: message === undefined ? 'no result' : stringOf(response, message) }
 }
+
+/** Whether a notification says that a list changed. */
+export const isListChanged = (method: string): boolean =>
+  /^notifications\/(tools|prompts|resources)\/list_changed$/.test(method)
+
+/** `params.uri` of a notification. */
+export const updatedUri = ({ bytes, params }: Extract<ServerMessage, { kind: 'notification' }>): string | undefined => {
+  const uri = params === undefined ? undefined : members(bytes, params).get('uri')
+  return uri === undefined ? undefined : stringOf(bytes, uri)
+}

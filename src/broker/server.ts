@@ -2,14 +2,17 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import * as header from '../mcp/headers.ts'
 import type { Message } from '../mcp/message.ts'
-import { type Edge, examine } from '../mcp/request-head.ts'
+import { type Edge, examine, type RequestHead } from '../mcp/request-head.ts'
 import type { RefusalReason } from '../mcp/refusal.ts'
 import { scan } from '../mcp/scan.ts'
-import type { ClientSession } from '../sessions/session-table.ts'
+import { eraOf } from '../mcp/stateless-request.ts'
+import { isStateful, isStateless } from '../mcp/versions.ts'
 import type { Broker } from './broker.ts'
 import { replay } from './replay.ts'
 import { Reply } from './reply.ts'
 import { answer, initialize } from './stateful.ts'
+import { answerStateless } from './stateless.ts'
+import { takeStream } from './take-stream.ts'
 
 /** A comment goes out on a stream that was silent this long: below every usual idle limit in between. */
 const KEEP_ALIVE_MS = 25_000
@@ -50,7 +53,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     const decision = one(req, header.REQUEST_ID) ?? ''
     const reply = new Reply(res, decision, Date.now(), options.onRefusal)
     const path = one(req, header.REPLAY_SERVER) === undefined ? req.url : '/mcp'
-    const head = {
+    const head: RequestHead = {
       method: req.method,
       path,
       host: one(req, header.REPLAY_SERVER) === undefined ? req.headers.host : 'localhost',
@@ -61,7 +64,11 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       contentLength: one(req, 'content-length'),
       sessionId: one(req, header.SESSION_ID),
       protocolVersion: one(req, header.PROTOCOL_VERSION),
+      mcpMethod: one(req, header.MCP_METHOD),
+      mcpName: one(req, header.MCP_NAME),
+      mcpParams: paramsOf(req),
     }
+    if (isStateless(head.protocolVersion ?? '')) reply.era = 'stateless'
     const edge = options.edge()
     const examined = examine(head, edge)
     if (!examined.ok) {
@@ -73,8 +80,9 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     if (examined.verb !== 'post') {
       const session = broker.sessions.find(head.sessionId ?? '')
       if (session === undefined) reply.refuse('unknown-session', undefined)
-      else if (examined.verb === 'get' && stopping) reply.refuse('stopping', undefined)
-      else if (examined.verb === 'get') openStream(session, res, reply)
+      else if (examined.verb === 'get') {
+        takeStream({ broker, session, lastEventId: one(req, header.LAST_EVENT_ID), res, reply, stopping })
+      }
       else {
         // The id is dead at once; the servers may take their time.
         void broker.leave(session)
@@ -94,7 +102,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     }
     replies.add(reply)
     try {
-      await dispatch(req, head.sessionId, scanned.message, bytes, reply)
+      await dispatch(req, head, scanned.message, bytes, reply)
     } finally {
       replies.delete(reply)
       if (replies.size === 0) idle()
@@ -103,14 +111,16 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
 
   const dispatch = async (
     req: IncomingMessage,
-    sessionId: string | undefined,
+    head: RequestHead,
     message: Message,
     bytes: Buffer,
     reply: Reply,
   ): Promise<void> => {
+    reply.era = eraOf(head, message)
+    const incoming = { context: broker, head, trace: traceOf(req), message, bytes, reply }
     if (message.method !== undefined) reply.labels.method = message.method
     if (one(req, header.REPLAY_SERVER) !== undefined) {
-      await replay(broker, req.headers, message, bytes, reply)
+      await replay(broker, req.headers, incoming)
       return
     }
     // Answers and cancellations belong to what is under way; so does a replay.
@@ -118,12 +128,21 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       reply.refuse('stopping', message.id)
       return
     }
+    if (reply.era === 'stateless') {
+      await answerStateless(incoming)
+      return
+    }
+    const { sessionId, protocolVersion = '' } = head
     if (message.method === 'initialize' && message.id !== undefined) {
       await initialize(broker, message, bytes, message.id, reply)
       return
     }
     const refusal = (reason: RefusalReason | 'unknown-session'): void =>
       reply.refuse(reason, message.kind === 'request' ? message.id : undefined)
+    if (protocolVersion !== '' && !isStateful(protocolVersion)) {
+      refusal('unsupported-version')
+      return
+    }
     if (sessionId === undefined || sessionId === '') {
       refusal('no-session-id')
       return
@@ -134,13 +153,6 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       return
     }
     await answer({ context: broker, client: broker.client(session), message, bytes, reply })
-  }
-
-  const openStream = (session: ClientSession, res: ServerResponse, reply: Reply): void => {
-    reply.openStream()
-    const client = broker.client(session)
-    client.openStream(res, Date.now())
-    for (const upstream of broker.upstreams.values()) upstream.listen(client)
   }
 
   const server = createServer(
@@ -163,6 +175,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     const nowMs = Date.now()
     for (const reply of replies) reply.keepAlive(nowMs, KEEP_ALIVE_MS)
     for (const client of broker.clients()) client.keepAlive(nowMs, KEEP_ALIVE_MS)
+    broker.pool.sweep()
   }, TICK_MS)
   const sweeping = setInterval(() => {
     for (const session of broker.sessions.sweep()) void broker.leave(session)
@@ -170,7 +183,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
 
   return {
     get streams() {
-      let open = 0
+      let open = broker.listeners.size
       for (const client of broker.clients()) if (client.hasStream) open++
       return open
     },
@@ -180,6 +193,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     async drain(limitMs) {
       stopping = true
       for (const client of broker.clients()) client.closeStream()
+      broker.listeners.close()
       if (replies.size === 0) return
       let timer: NodeJS.Timeout | undefined
       await new Promise<void>((resolve) => {
@@ -204,6 +218,23 @@ const one = (req: IncomingMessage, name: string): string | undefined => {
   const value = req.headers[name]
   return Array.isArray(value) ? value.join(', ') : value
 }
+
+const paramsOf = (req: IncomingMessage): ReadonlyMap<string, string> =>
+  new Map(
+    Object.keys(req.headers).flatMap((name) => {
+      const value = name.startsWith(header.MCP_PARAM_PREFIX) ? one(req, name) : undefined
+      return value === undefined ? [] : [[name.slice(header.MCP_PARAM_PREFIX.length), value]]
+    }),
+  )
+
+/** The trace context, which goes wherever the request goes. */
+const traceOf = (req: IncomingMessage): Record<string, string> =>
+  Object.fromEntries(
+    [header.TRACEPARENT, header.TRACESTATE, header.BAGGAGE].flatMap((name) => {
+      const value = one(req, name)
+      return value === undefined ? [] : [[name, value]]
+    }),
+  )
 
 /** The whole body, or undefined once it is larger than `most` bytes. */
 const readBody = (req: IncomingMessage, most: number): Promise<Buffer | undefined> =>

@@ -1,31 +1,20 @@
 /** What the gateway answers a stateful client, method by method. */
-import type { Catalogue } from '../catalog/catalogue.ts'
 import type { ListMethod } from '../catalog/server-catalogue.ts'
 import { lists } from '../catalog/server-catalogue.ts'
 import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import { isLogLevel, LOG_LEVELS } from '../mcp/log-levels.ts'
 import type { Message } from '../mcp/message.ts'
-import { isMethod, type MethodName } from '../mcp/methods.ts'
-import type { SessionTable } from '../sessions/session-table.ts'
+import { isMethodOf, type MethodName as AnyMethod } from '../mcp/methods.ts'
 import { runCall, targetOf, withOwnName } from './calls.ts'
 import type { ClientState } from './client-session.ts'
+import type { Context } from './context.ts'
 import { initializeResult, parseInitialize } from './initialize.ts'
 import { pageOf } from './paging.ts'
 import { answerQuestion, forwardProgress } from './questions.ts'
 import type { Reply } from './reply.ts'
-import type { Upstream } from './upstream.ts'
+import { askAboutTask, callAsTask, listTasks } from './tasks.ts'
 
-/** What the answers are made of; read anew for each request. */
-export interface Context {
-  readonly version: string
-  readonly sessions: SessionTable
-  readonly upstreams: ReadonlyMap<string, Upstream>
-  catalogue(): Catalogue
-  clients(): Iterable<ClientState>
-  /** Resolves once a server whose entry is being changed can be asked again; undefined: it can. */
-  moved(server: string): Promise<void> | undefined
-  /** Resolves when every server has answered once, failed once or used up its time. */
-  settled(): Promise<void>
-}
+type MethodName = AnyMethod<'stateful'>
 
 /** One message of a client in its session. */
 export interface Incoming {
@@ -73,7 +62,7 @@ export const answer = async (incoming: Incoming): Promise<void> => {
     reply.accepted()
     return
   }
-  if (method === undefined || !isMethod(method)) {
+  if (method === undefined || !isMethodOf('stateful', method)) {
     reply.refuse('unknown-method', id, method === undefined ? {} : { subject: method })
     return
   }
@@ -86,7 +75,10 @@ const list: Answer = async ({ context, message, bytes, reply, id, method }) => {
   await context.settled()
   if (!isList(method)) return
   const cursor = message.params === undefined ? undefined : members(bytes, message.params).get('cursor')
-  const page = pageOf(context.catalogue().lists[method], cursor === undefined ? undefined : stringOf(bytes, cursor))
+  const page = pageOf(
+    context.catalogue().lists.stateful[method],
+    cursor === undefined ? undefined : stringOf(bytes, cursor),
+  )
   if (page === undefined) reply.refuse('bad-cursor', id)
   else {
     const next = page.nextCursor === undefined ? '' : `,"nextCursor":${JSON.stringify(page.nextCursor)}`
@@ -97,7 +89,7 @@ const isList = (method: string): method is ListMethod => Object.hasOwn(lists, me
 
 const call: Answer = async ({ context, client, message, bytes, reply, id, method }) => {
   await context.settled()
-  const target = targetOf(context.catalogue().table, method, message, bytes)
+  const target = targetOf(context.catalogue().table, 'stateful', method, message, bytes)
   if ('refusal' in target) {
     reply.refuse(target.refusal, id, target.subject === undefined ? {} : { subject: target.subject })
     return
@@ -110,12 +102,11 @@ const call: Answer = async ({ context, client, message, bytes, reply, id, method
     reply.refuse('server-down', id, { server: target.row.server, subject: target.row.server })
     return
   }
-  if (method === 'resources/unsubscribe' && upstream.shared && othersSubscribe(context, client, target.row.exposed)) {
-    client.subscriptions.delete(target.row.exposed)
-    reply.result(id, '{}')
+  const body = withOwnName(bytes, target)
+  if (method === 'tools/call' && message.task !== undefined) {
+    await callAsTask(upstream, { client, method, row: target.row, id, body }, reply)
     return
   }
-  const body = withOwnName(bytes, target)
   // Behind the name's literal everything has moved by the difference in length.
   const moved =
     message.metaProgressToken !== undefined && message.metaProgressToken.start > target.literal.start
@@ -123,37 +114,23 @@ const call: Answer = async ({ context, client, message, bytes, reply, id, method
       : 0
   const token = message.metaProgressToken
   const span = token === undefined ? undefined : { start: token.start + moved, end: token.end + moved }
-  const outcome = await runCall(upstream, client, id, body, span, reply, (run) => upstream.call(run))
+  const request = { client, method, row: target.row, id, body, progressToken: span }
+  const outcome = await runCall(upstream, request, reply, (run) => upstream.call(run))
   const ok = outcome.kind === 'answered' && outcome.status === 200
   if (ok && method === 'resources/subscribe') client.subscriptions.set(target.row.exposed, target.row.server)
   if (ok && method === 'resources/unsubscribe') client.subscriptions.delete(target.row.exposed)
 }
 
-/** On a connection that all clients share, one client's unsubscribing must not take another's updates away. */
-const othersSubscribe = (context: Context, client: ClientState, uri: string): boolean => {
-  for (const other of context.clients()) if (other !== client && other.subscriptions.has(uri)) return true
-  return false
-}
-
-const LEVELS: ReadonlySet<string> = new Set([
-  'debug',
-  'info',
-  'notice',
-  'warning',
-  'error',
-  'critical',
-  'alert',
-  'emergency',
-])
-
 const setLevel: Answer = async ({ context, client, message, bytes, reply, id }) => {
   const level = message.params === undefined ? undefined : members(bytes, message.params).get('level')
-  if (message.params === undefined || level === undefined || !LEVELS.has(stringOf(bytes, level))) {
-    reply.refuse('bad-params', id, { subject: `level must be one of ${[...LEVELS].join(', ')}` })
+  if (message.params === undefined || level === undefined || !isLogLevel(stringOf(bytes, level))) {
+    reply.refuse('bad-params', id, { subject: `level must be one of ${LOG_LEVELS.join(', ')}` })
     return
   }
   client.logLevel = textOf(bytes, message.params)
-  const open = [...context.upstreams.values()].filter(({ server }) => client.session.servers.has(server.name))
+  const open = [...context.upstreams.values()].filter(
+    ({ server, shared }) => shared || client.session.servers.has(server.name),
+  )
   // Each server takes it in its own time; one that is slow does not hold the client up.
   for (const upstream of open)
     if (upstream.catalogue()?.capabilities.has('logging') === true) void upstream.setLevel(client)
@@ -174,6 +151,10 @@ const requests: Readonly<Record<MethodName, Answer>> = {
   'resources/unsubscribe': call,
   'completion/complete': call,
   'logging/setLevel': setLevel,
+  'tasks/get': askAboutTask,
+  'tasks/result': askAboutTask,
+  'tasks/cancel': askAboutTask,
+  'tasks/list': listTasks,
   ...notRequests(),
 }
 

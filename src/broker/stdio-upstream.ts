@@ -1,37 +1,21 @@
-/** A server over standard input and output: one process that all clients share, so ids and tokens are ours on the way in. */
-import { endingText } from '../process/guarded-child.ts'
-import { members, replaceSpans, textOf } from '../mcp/json-text.ts'
-import { scan } from '../mcp/scan.ts'
+/** A server over standard input and output, of either era: one process that all clients share, started again when it ends. */
 import type { StdioServer } from '../registry/model.ts'
-import type { ClientState } from './client-session.ts'
 import { discover, type Link } from './discovery.ts'
-import { initializeBody, initializedBody, ownId, ownIntroduction, parseInitialized } from './handshake.ts'
-import { isListChanged } from './http-upstream.ts'
-import { parseServerMessage, type ServerMessage } from './server-message.ts'
+import { ownId, ownIntroduction } from './handshake.ts'
+import { statelessCalls } from './stateless-calls.ts'
+import { statelessLink } from './stateless-link.ts'
+import { introduce } from './stdio-era.ts'
+import { ask, type Heard, openPipe, type Pipe } from './stdio-pipe.ts'
 import type { StdioProcess } from './stdio-process.ts'
-import type { Outcome, Upstream, UpstreamCall, UpstreamEvents } from './upstream.ts'
+import { statefulPipe } from './stdio-stateful.ts'
+import { stdioWire } from './stdio-wire.ts'
+import { type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
 
 /** Starts the process of an entry, for the first time or again; rejects with the reason when it cannot be. */
 export type StartChild = (server: StdioServer, heard: (line: Buffer) => void, again: boolean) => Promise<StdioProcess>
 
 /** A cold `npx` fetches and unpacks before it says a word. */
 const FIRST_ANSWER_MS = 120_000
-const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
-
-/** A request under way in the process; `client` undefined: our own. */
-interface Pending {
-  readonly client: ClientState | undefined
-  readonly originalId: string
-  readonly token: string | undefined
-  answered(bytes: Buffer): void
-  lost(reason: string): void
-  heard?(message: Exclude<ServerMessage, { kind: 'response' }>): void
-}
-
-interface Process {
-  readonly child: StdioProcess
-  readonly pending: Map<string, Pending>
-}
 
 export const stdioUpstream = (
   initial: StdioServer,
@@ -40,170 +24,107 @@ export const stdioUpstream = (
   events: UpstreamEvents,
 ): Upstream => {
   let server = initial
-  let current: Process | undefined
+  let finding: EraFinding | undefined
+  /** The process of the moment, once it is known what it speaks. */
+  let current: Pipe | undefined
   let count = 0
   let starts = 0
+  /** The last process ended at the first word in the new era: the next one hears the old one first. */
+  let shy = false
   /** Processes on their way out; closing waits for them. */
   const closing = new Set<Promise<void>>()
-  const levels = new Map<ClientState, number>()
   const nextId = (): string => ownId('gateway', ++count)
+  const down = (): string => discovery.status().lastError ?? 'the process is not running'
+  const speaks = (era: EraFinding['eras'][number]): boolean => finding?.eras.includes(era) === true
 
-  /** Sends a request under an id of ours. */
-  const request = (process: Process, id: string, body: Buffer, pending: Pending): void => {
-    process.pending.set(id, pending)
-    write(process, body)
-  }
-  /** A process that does not take it has ended or will be ended; whoever waits is told by that. */
-  const write = (process: Process, body: Buffer): void => void process.child.send(body).catch(() => undefined)
-  const own = (
-    process: Process,
-    method: string,
-    params: string,
-    signal: AbortSignal,
-    body?: (id: string) => Buffer,
-  ): Promise<Buffer> =>
-    new Promise((resolve, reject) => {
-      const id = nextId()
-      const end = (): void => {
-        process.pending.delete(id)
-        reject(new Error('no answer'))
-      }
-      if (signal.aborted) {
-        end()
-        return
-      }
-      signal.addEventListener('abort', end, { once: true })
-      const done = (): void => signal.removeEventListener('abort', end)
-      request(
-        process,
-        id,
-        body?.(id) ?? Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`),
-        {
-          client: undefined,
-          originalId: id,
-          token: undefined,
-          answered(bytes) {
-            done()
-            resolve(bytes)
-          },
-          lost(reason) {
-            done()
-            reject(new Error(reason))
-          },
-        },
-      )
-    })
+  const stateful = statefulPipe({
+    server: () => server,
+    pipe: () => (speaks('stateful') ? current : undefined),
+    down,
+    listsChanged: () => discovery.refresh(),
+    updated: (message) => events.shared(upstream, message),
+  })
+  const wire = stdioWire(() => current, nextId, down)
+  const stateless = statelessCalls({
+    server: () => server,
+    wire,
+    version,
+    capabilities: () => discovery.catalogue()?.capabilities ?? new Set(),
+    updated: (client, message) => events.message(upstream, client, message),
+  })
 
   const openLink = async (changed: () => void, signal: AbortSignal): Promise<Link> => {
-    let end: (reason: string) => void = () => undefined
-    const over = new Promise<string>((resolve) => {
-      end = resolve
-    })
-    const pending = new Map<string, Pending>()
-    const heard: { by?: Process } = {}
-    const child = await start(
-      server,
-      (line) => {
-        if (heard.by !== undefined) hear(heard.by, line, changed)
-      },
-      starts++ > 0,
-    )
-    const started: Process = { child, pending }
-    heard.by = started
-    void child.ended.then((ending) => {
-      if (current === started) current = undefined
-      const said = child.lastStderr()
-      const reason = said === '' ? endingText(ending) : `${endingText(ending)}: ${said}`
-      end(reason)
-      for (const each of pending.values()) each.lost(reason)
-      pending.clear()
+    const opened: { by?: Pipe } = {}
+    const hear = (message: Heard): void => {
+      // Until it is known what it speaks, nothing it says of itself is about anything.
+      if (opened.by === undefined || opened.by !== current) return
+      if (speaks('stateful')) stateful.hear(message)
+      else wire.hear(message)
+    }
+    const again = starts++ > 0
+    const pipe = await openPipe((line) => start(server, line, again), hear, nextId)
+    opened.by = pipe
+    let ended = false
+    const over = pipe.over.then((reason) => {
+      ended = true
+      if (current === pipe) current = undefined
+      return reason
     })
     const close = (): void => {
-      if (current === started) current = undefined
-      closing.add(child.close())
+      if (current === pipe) current = undefined
+      const gone = pipe.close().finally(() => closing.delete(gone))
+      closing.add(gone)
     }
     try {
-      const introduction = ownIntroduction(version, server.client)
+      const as = ownIntroduction(version, server.client)
       const first = AbortSignal.any([signal, AbortSignal.timeout(FIRST_ANSWER_MS)])
-      const initialized = parseInitialized(
-        await own(started, 'initialize', '', first, (id) => initializeBody(id, introduction)),
-      )
-      if (typeof initialized === 'string') throw new Error(initialized)
-      write(started, initializedBody)
-      current = started
-      const link: Link = {
-        initialized,
-        announces: true,
-        over,
-        request: (method, params, requestSignal) =>
-          own(started, method, params, AbortSignal.any([signal, requestSignal])),
-        close,
+      const wanted = server.era ?? (shy ? 'stateful' : undefined)
+      shy = false
+      const { era, initialized } = await introduce(pipe, as, wanted, first).catch((error: unknown) => {
+        shy = ended && wanted === undefined
+        throw error
+      })
+      shy = wanted === 'stateful' && server.era === undefined
+      finding = { eras: [era], how: server.era === undefined ? 'probed' : 'pinned', atMs: Date.now() }
+      current = pipe
+      if (era === 'stateful') {
+        stateful.renew()
+        return {
+          initialized,
+          eras: finding.eras,
+          announces: true,
+          over,
+          async request(method, params, requestSignal) {
+            const outcome = await ask(pipe, method, params, AbortSignal.any([signal, requestSignal]))
+            if (outcome.kind === 'failed') throw new Error(outcome.detail)
+            return outcome.body
+          },
+          close,
+        }
       }
-      return link
+      const { timeoutMs } = server
+      const eras = finding.eras
+      const link = await statelessLink({ wire, as, initialized, eras, timeoutMs, changed, signal })
+      return {
+        get initialized() {
+          return link.initialized
+        },
+        eras,
+        get announces() {
+          return link.announces
+        },
+        over: Promise.race([over, link.over]),
+        request: (method, params, requestSignal) => link.request(method, params, requestSignal),
+        renew: async (requestSignal) => await link.renew?.(requestSignal),
+        close() {
+          link.close()
+          close()
+        },
+      }
     } catch (error) {
       close()
       throw error
     }
-  }
-
-  const hear = (process: Process, line: Buffer, changed: () => void): void => {
-    const message = parseServerMessage(line)
-    if (message === undefined) return
-    if (message.kind === 'response') {
-      const pending = message.id === undefined ? undefined : process.pending.get(message.id)
-      if (message.id === undefined || pending === undefined) return
-      process.pending.delete(message.id)
-      const span = members(line).get('id')
-      pending.answered(span === undefined ? line : replaceSpans(line, [{ span, with: pending.originalId }]))
-      return
-    }
-    if (message.kind === 'request') {
-      question(process, message)
-      return
-    }
-    if (isListChanged(message.method)) changed()
-    else if (message.method === 'notifications/progress') progress(process, message)
-    else if (message.method === 'notifications/message') logged(process, message)
-    else if (message.method === 'notifications/resources/updated') events.shared(upstream, message)
-    else onlyCaller(process)?.heard?.(message)
-  }
-
-  /** The one client that has calls here at the moment: only then is it plain whom the server means. */
-  const onlyCaller = (process: Process): Pending | undefined => {
-    let found: Pending | undefined
-    for (const pending of process.pending.values()) {
-      if (pending.client === undefined) continue
-      if (found !== undefined && found.client !== pending.client) return undefined
-      found = pending
-    }
-    return found
-  }
-  const question = (process: Process, message: Extract<ServerMessage, { kind: 'request' }>): void => {
-    const caller = onlyCaller(process)
-    if (caller?.heard !== undefined) caller.heard(message)
-    else if (message.method === 'ping') write(process, Buffer.from(`{"jsonrpc":"2.0","id":${message.id},"result":{}}`))
-    else {
-      const error = {
-        code: -32603,
-        message: 'it is not plain which client is meant: none or several are calling this server',
-      }
-      write(process, Buffer.from(`{"jsonrpc":"2.0","id":${message.id},"error":${JSON.stringify(error)}}`))
-    }
-  }
-  const progress = (process: Process, message: Extract<ServerMessage, { kind: 'notification' }>): void => {
-    const scanned = scan(message.bytes)
-    const span = scanned.ok ? scanned.message.progressToken : undefined
-    const pending = span === undefined ? undefined : process.pending.get(textOf(message.bytes, span))
-    if (span === undefined || pending?.token === undefined) return
-    pending.heard?.({ ...message, bytes: replaceSpans(message.bytes, [{ span, with: pending.token }]) })
-  }
-  const logged = (process: Process, message: Extract<ServerMessage, { kind: 'notification' }>): void => {
-    const caller = onlyCaller(process)
-    if (caller?.client === undefined || message.params === undefined) return
-    const level = members(message.bytes, message.params).get('level')
-    const wanted = levels.get(caller.client) ?? 0
-    if (level !== undefined && LEVELS.indexOf(textOf(message.bytes, level).slice(1, -1)) < wanted) return
-    caller.heard?.(message)
   }
 
   const discovery = discover({
@@ -212,6 +133,10 @@ export const stdioUpstream = (
     onChange: () => events.changed(upstream),
     onCapped: (list) => events.capped(upstream, list),
   })
+  const unreachable = (): Failure => {
+    discovery.refresh()
+    return failed('server-down', down())
+  }
 
   const upstream: Upstream = {
     get server() {
@@ -219,94 +144,46 @@ export const stdioUpstream = (
     },
     shared: true,
     update(next) {
-      if (next.kind === 'stdio') server = next
+      if (next.kind !== 'stdio') return
+      server = next
+      // A process is spoken to in one era for as long as it lives.
+      if (next.era !== undefined && !speaks(next.era)) void current?.close()
+      else if (finding !== undefined) finding = { ...finding, how: next.era === undefined ? 'probed' : 'pinned' }
     },
     status: () => discovery.status(),
     catalogue: () => discovery.catalogue(),
     settled: discovery.settled,
     refresh: () => discovery.refresh(),
-    call: (call) => {
-      const process = current
-      if (process === undefined) {
-        discovery.refresh()
-        return Promise.resolve({
-          kind: 'failed',
-          reason: 'server-down',
-          detail: discovery.status().lastError ?? 'the process is not running',
-        })
-      }
-      return runIn(process, call)
+    era: () => finding,
+    async call(call) {
+      if (current === undefined) return unreachable()
+      return speaks('stateful') ? stateful.call(call) : stateless.call(call)
     },
+    async pass(call) {
+      if (current === undefined) return unreachable()
+      if (speaks('stateless')) return stateless.pass(call)
+      return failed('server-invalid', 'it does not speak the stateless era')
+    },
+    watch: (uris, changed, signal) =>
+      speaks('stateless') ? stateless.watch(uris, changed, signal) : stateful.watch(uris, changed, signal),
     async tell(client, body) {
-      const process = current
-      if (process === undefined) return
-      const scanned = scan(body)
-      const span = scanned.ok ? scanned.message.requestId : undefined
-      if (span === undefined) {
-        write(process, body)
-        return
-      }
-      const original = textOf(body, span)
-      for (const [id, pending] of process.pending)
-        if (pending.client === client && pending.originalId === original)
-          write(process, replaceSpans(body, [{ span, with: id }]))
+      if (speaks('stateful')) stateful.tell(client, body)
+      else stateless.tell(client, body)
     },
     async setLevel(client) {
-      const level = client.logLevel === undefined ? undefined : /"level"\s*:\s*"(\w+)"/.exec(client.logLevel)?.[1]
-      if (level === undefined || current === undefined) return
-      levels.set(client, Math.max(0, LEVELS.indexOf(level)))
-      // The process has one level: the one of whoever wants to hear most.
-      const least = LEVELS[Math.min(...levels.values())]
-      await own(current, 'logging/setLevel', `{"level":"${least}"}`, AbortSignal.timeout(server.timeoutMs)).catch(
-        () => undefined,
-      )
+      // In the new era the level rides on each request.
+      if (speaks('stateful')) await stateful.setLevel(client)
     },
     listen: () => undefined,
     async leave(client) {
-      levels.delete(client)
+      stateful.leave(client)
+      stateless.leave(client)
     },
     async close() {
+      stateless.close()
       await discovery.close()
       await Promise.all(closing)
     },
   }
-
-  const runIn = (process: Process, call: UpstreamCall): Promise<Outcome> =>
-    new Promise((resolve) => {
-      const id = nextId()
-      const idSpan = members(call.body).get('id')
-      const done = (outcome: Outcome): void => {
-        clearTimeout(timer)
-        process.pending.delete(id)
-        call.signal.removeEventListener('abort', onAbort)
-        resolve(outcome)
-      }
-      const onAbort = (): void => done({ kind: 'failed', reason: 'server-down', detail: 'the call was ended' })
-      const timer = setTimeout(() => {
-        if (call.waiting()) timer.refresh()
-        else done({ kind: 'failed', reason: 'server-silent', detail: `no message for ${server.timeoutMs} ms` })
-      }, server.timeoutMs)
-      if (call.signal.aborted || idSpan === undefined) {
-        onAbort()
-        return
-      }
-      call.signal.addEventListener('abort', onAbort)
-      const token = call.progressToken
-      const body = replaceSpans(call.body, [
-        { span: idSpan, with: id },
-        ...(token === undefined ? [] : [{ span: token, with: id }]),
-      ])
-      request(process, id, body, {
-        client: call.client,
-        originalId: call.id,
-        token: token === undefined ? undefined : textOf(call.body, token),
-        answered: (bytes) => done({ kind: 'answered', status: 200, type: 'application/json', body: bytes }),
-        lost: (reason) => done({ kind: 'failed', reason: 'server-down', detail: reason }),
-        heard(message) {
-          timer.refresh()
-          call.onMessage(message)
-        },
-      })
-    })
   return upstream
 }

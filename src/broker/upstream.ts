@@ -1,12 +1,40 @@
 /** One server as the broker sees it: what it offers, whether it answers, and how to ask it something. */
 import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
+import type { Row } from '../catalog/routing-table.ts'
+import type { MethodName } from '../mcp/methods.ts'
+import type { Era } from '../mcp/versions.ts'
 import type { Server } from '../registry/model.ts'
 import type { ClientState } from './client-session.ts'
+import type { ExchangeEvents } from './inner-client.ts'
 import type { ServerMessage } from './server-message.ts'
 
-/** A request of a client, with the server's own names in it. */
+/** The eras a server is spoken to in, and how and when that was found out. Both: each client in its own. */
+export interface EraFinding {
+  readonly eras: readonly Era[]
+  readonly how: 'pinned' | 'probed'
+  readonly atMs: number
+}
+
+/** A request of a stateless client to a server of that era, with the server's own names in it. */
+export interface StatelessCall {
+  /** Raw JSON id of the request in `body`. */
+  readonly id: string
+  readonly method: MethodName
+  readonly body: Buffer
+  /** MCP's own headers and the trace context as the server should see them; names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  /** A notification of the server before the answer. */
+  onMessage(message: Extract<ServerMessage, { kind: 'notification' }>): void
+  /** Its end closes the stream, which cancels the request at the server. */
+  readonly signal: AbortSignal
+}
+
+/** A request of a stateful client, with the server's own names in it. */
 export interface UpstreamCall {
   readonly client: ClientState
+  readonly method: MethodName
+  /** What the request names; undefined for a replay, which the server knew already. */
+  readonly row: Row | undefined
   /** Raw JSON id of the request in `body`. */
   readonly id: string
   readonly body: Buffer
@@ -16,17 +44,35 @@ export interface UpstreamCall {
   onMessage(message: Exclude<ServerMessage, { kind: 'response' }>): void
   /** Whether the server's silence counts: not while it waits for the client's answer. */
   waiting(): boolean
+  /** The answer is a stream that the server lets resume. */
+  readonly onResumable?: () => void
+  /** The server has ended the connection and wants to be asked for the rest after so long, which it will be. */
+  readonly onPolled?: (retryMs: number) => void
   readonly signal: AbortSignal
 }
 
-/** How a call ended. `answered` is what the server said, byte for byte. */
+/**
+ * How a call ended. `answered` is what the server said, byte for byte. `otherEra`: the server did not carry it out, and
+ * said so as servers do that speak another era than it was asked in.
+ */
 export type Outcome =
-  | { readonly kind: 'answered'; readonly status: number; readonly type: string; readonly body: Buffer }
+  | {
+      readonly kind: 'answered'
+      readonly status: number
+      readonly type: string
+      readonly body: Buffer
+      readonly otherEra?: true
+    }
   | {
       readonly kind: 'failed'
-      readonly reason: 'server-down' | 'server-silent' | 'server-refused' | 'server-invalid'
+      readonly reason: 'server-down' | 'server-silent' | 'server-refused' | 'server-invalid' | 'not-allowed'
       readonly detail: string
+      readonly otherEra?: true
     }
+
+export type Failure = Extract<Outcome, { kind: 'failed' }>
+
+export const failed = (reason: Failure['reason'], detail: string): Failure => ({ kind: 'failed', reason, detail })
 
 export type UpstreamState = 'starting' | 'up' | 'degraded' | 'down'
 
@@ -50,13 +96,28 @@ export interface Upstream {
   catalogue(): ServerCatalogue | undefined
   /** Resolves when it has answered for the first time, failed for the first time, or its list deadline has passed. */
   readonly settled: Promise<void>
+  /** How it is spoken to; undefined until that is known. */
+  era(): EraFinding | undefined
+  /** A stateful client's request; translated when the server is stateless only. */
   call(call: UpstreamCall): Promise<Outcome>
+  /** A stateless client's request, to a server that speaks its era. */
+  pass(call: StatelessCall): Promise<Outcome>
+  /**
+   * Tells of changes of these resources (the server's own URIs) until the signal ends, in whatever era it speaks;
+   * resolves with those the server agreed to. Never rejects.
+   */
+  watch(uris: readonly string[], changed: (uri: string) => void, signal: AbortSignal): Promise<readonly string[]>
   /** Only over HTTP: a call that the server refused in its session `lostId`, sent again when that session is really gone. */
   readonly replay?: (
     call: UpstreamCall,
     lostId: string,
     refused: Extract<Outcome, { kind: 'answered' }>,
   ) => Promise<Outcome>
+  /**
+   * Only over HTTP: asks the server for the rest of a stream after an event of its own, in the client's session; what it
+   * returns ends that. Undefined: there is no such session.
+   */
+  readonly resume?: (client: ClientState, lastEventId: string, events: ExchangeEvents) => (() => void) | undefined
   /** Sends a notification or a response from the client; nothing comes back. */
   tell(client: ClientState, body: Buffer): Promise<void>
   /** Passes on the client's log level (`client.logLevel`) to the session it has here. */

@@ -1,10 +1,14 @@
 /** All servers' lists merged into one, with the routing table that belongs to them; a pure function of registry and answers. */
-import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
-import type { Span } from '../mcp/message.ts'
-import type { Registry, Selection, Server } from '../registry/model.ts'
+import { replaceSpans } from '../mcp/json-text.ts'
+import type { Era } from '../mcp/versions.ts'
+import type { CachePolicy, Registry, Selection, Server } from '../registry/model.ts'
 import { select } from '../registry/selection.ts'
+import { statefulTool, withoutTaskSupport } from '../translation/tool.ts'
+import { strictest, UNCACHED } from './caching.ts'
 import { emptyTable, type Row, type RoutingTable, type ServerRow, type TemplateRow } from './routing-table.ts'
-import { type Item, type ItemKind, type ListMethod, lists, type ServerCatalogue } from './server-catalogue.ts'
+import { type CachedMethod, type ItemKind, type ListMethod, lists, type ServerCatalogue } from './server-catalogue.ts'
+import { mergeTasks, offersTasks, type Tasks } from './tasks.ts'
+import { type Traits, traitsOf } from './traits.ts'
 import { templateParts } from './uri-template.ts'
 
 /** An item that a server offers and nobody sees although the registry selects it. */
@@ -24,29 +28,42 @@ export interface MergedList {
 /** One value of everything the gateway offers. */
 export interface Catalogue {
   readonly table: RoutingTable
-  readonly lists: Readonly<Record<ListMethod, MergedList>>
+  /** As each era's clients may see them; the very same list where they see the same. */
+  readonly lists: Readonly<Record<Era, Readonly<Record<ListMethod, MergedList>>>>
+  /** What stateless clients are told of how long, and for whom, it may be kept. */
+  readonly caching: Readonly<Record<CachedMethod, CachePolicy>>
   readonly hidden: readonly Hidden[]
   /** Union of the servers' capabilities, as the gateway declares it. */
   readonly capabilities: Readonly<Record<string, Readonly<Record<string, boolean>>>>
+  /** What it declares about tasks beside them, in each era. */
+  readonly tasks: Tasks
   /** Each server's instructions under its name. */
   readonly instructions: string | undefined
   /** How many items of each kind each server shows. */
   readonly counts: ReadonlyMap<string, Readonly<Record<ItemKind, number>>>
 }
 
+const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
+
+/** One value for each list. */
+const each = <T>(make: (method: ListMethod) => T): Readonly<Record<ListMethod, T>> => ({
+  'tools/list': make('tools/list'),
+  'prompts/list': make('prompts/list'),
+  'resources/list': make('resources/list'),
+  'resources/templates/list': make('resources/templates/list'),
+})
+
 const emptyList: MergedList = { items: [], whole: Buffer.from('[]') }
+const emptyLists = each(() => emptyList)
 
 /** The catalogue before any server has answered. */
 export const emptyCatalogue: Catalogue = {
   table: emptyTable,
-  lists: {
-    'tools/list': emptyList,
-    'prompts/list': emptyList,
-    'resources/list': emptyList,
-    'resources/templates/list': emptyList,
-  },
+  lists: { stateful: emptyLists, stateless: emptyLists },
+  caching: { ...each(() => UNCACHED), 'server/discover': UNCACHED },
   hidden: [],
   capabilities: { tools: { listChanged: true } },
+  tasks: { stateful: undefined, stateless: false },
   instructions: undefined,
   counts: new Map(),
 }
@@ -54,38 +71,32 @@ export const emptyCatalogue: Catalogue = {
 /** Merges in registry order, then each server's own; `answers` holds the servers that have answered so far. */
 export const mergeCatalogue = (registry: Registry, answers: ReadonlyMap<string, ServerCatalogue>): Catalogue => {
   const servers = registry.servers.filter(({ enabled }) => enabled)
-  const merged = Object.fromEntries(
-    (['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const).map((method) => [
-      method,
-      mergeList(method, servers, answers),
-    ]),
-  ) as Record<ListMethod, Merged>
+  const merged = each((method) => mergeList(method, servers, answers))
   const table: RoutingTable = {
-    servers: new Map(servers.map((server) => [server.name, serverRow(server)])),
+    servers: new Map(servers.map((server) => [server.name, serverRow(server, answers.get(server.name))])),
     tools: merged['tools/list'].rows,
     prompts: merged['prompts/list'].rows,
     resources: merged['resources/list'].rows,
     templates: [...merged['resources/templates/list'].rows.values()].flatMap(templateRow),
   }
-  const each = Object.values(merged)
+  const counts = new Map(servers.map(({ name }) => [name, countsOf(merged, name)]))
   return {
     table,
-    lists: {
-      'tools/list': merged['tools/list'].list,
-      'prompts/list': merged['prompts/list'].list,
-      'resources/list': merged['resources/list'].list,
-      'resources/templates/list': merged['resources/templates/list'].list,
-    },
-    hidden: each.flatMap(({ hidden }) => hidden),
+    lists: { stateful: each((method) => merged[method].stateful), stateless: each((method) => merged[method].list) },
+    caching: mergeCaching(servers, answers, counts),
+    hidden: methods.flatMap((method) => merged[method].hidden),
     capabilities: mergeCapabilities([...answers.values()]),
+    tasks: mergeTasks([...answers.values()]),
     instructions: mergeInstructions(servers, answers),
-    counts: new Map(servers.map(({ name }) => [name, countsOf(merged, name)])),
+    counts,
   }
 }
 
 interface Merged {
   readonly rows: ReadonlyMap<string, Row>
   readonly list: MergedList
+  /** The same without what only stateless clients understand. */
+  readonly stateful: MergedList
   readonly hidden: readonly Hidden[]
 }
 
@@ -97,31 +108,58 @@ const mergeList = (
   const { kind } = lists[method]
   const rows = new Map<string, Row>()
   const items: Buffer[] = []
+  const stateful: Buffer[] = []
   const hidden: Hidden[] = []
   for (const server of servers) {
-    for (const item of answers.get(server.name)?.[kind] ?? []) {
+    const answer = answers.get(server.name)
+    for (const item of answer?.[kind] ?? []) {
       const exposed = exposedName(kind, server, item.own)
       if (exposed === undefined) continue
-      const reason = whyHidden(kind, item, exposed, rows)
+      const traits = kind === 'tools' ? traitsOf(item) : undefined
+      const seen = traits === undefined ? both : seenBy(traits, answer)
+      const reason =
+        whyHidden(kind, exposed, rows) ??
+        (seen.length === 0 ? NEEDS_TASK : undefined) ??
+        (answer?.eras.includes('stateless') ? traits?.badParams : undefined)
       if (reason !== undefined) {
         hidden.push({ server: server.name, kind, name: exposed, reason })
         continue
       }
+      const { hints = '', params = [] } = traits ?? {}
+      const [only, other] = seen
       rows.set(exposed, {
         exposed,
         own: item.own,
         server: server.name,
-        hints: kind === 'tools' ? traitsOf(item).hints : '',
+        hints,
+        params,
+        ...(only !== undefined && other === undefined && { only }),
       })
-      items.push(
-        exposed === item.own
-          ? item.json
-          : replaceSpans(item.json, [{ span: item.name, with: JSON.stringify(exposed) }]),
-      )
+      const json =
+        exposed === item.own ? item.json : replaceSpans(item.json, [{ span: item.name, with: JSON.stringify(exposed) }])
+      // What a tool says of tasks is for the clients that can have one there.
+      const plain = traits?.taskSupport === undefined ? json : withoutTaskSupport(json)
+      const shown = (era: Era): Buffer => (answer !== undefined && keepsTasks(era, answer) ? json : plain)
+      if (seen.includes('stateless')) items.push(shown('stateless'))
+      if (seen.includes('stateful'))
+        stateful.push(traits?.onlyStateless === true ? statefulTool(shown('stateful')) : shown('stateful'))
     }
   }
-  return { rows, list: { items, whole: joined(items) }, hidden }
+  const list = { items, whole: joined(items) }
+  const same = stateful.length === items.length && stateful.every((json, i) => json === items[i])
+  return { rows, list, stateful: same ? list : { items: stateful, whole: joined(stateful) }, hidden }
 }
+
+const both: readonly Era[] = ['stateful', 'stateless']
+const NEEDS_TASK = 'the tool can only be called as a task, which the server does not offer'
+
+/** Whose clients see a tool: one that must be called as a task is nothing to a client that can have no task there. */
+const seenBy = ({ taskSupport }: Traits, answer: ServerCatalogue | undefined): readonly Era[] =>
+  taskSupport === 'required' && answer !== undefined ? both.filter((era) => keepsTasks(era, answer)) : both
+
+/** Whether clients of this era take a tool's word about tasks: in the stateless era it means nothing, and stays. */
+const keepsTasks = (era: Era, answer: ServerCatalogue): boolean =>
+  era === 'stateless' ? answer.eras.includes('stateless') : offersTasks('stateful', answer)
 
 /** The name an item is shown under; undefined: the registry leaves it out. */
 const exposedName = (kind: ItemKind, server: Server, own: string): string | undefined => {
@@ -150,64 +188,21 @@ const speakable = {
   templates: /^[^\s\p{C}]{1,2048}$/u,
 }
 
-const whyHidden = (kind: ItemKind, item: Item, exposed: string, rows: ReadonlyMap<string, Row>): string | undefined => {
+const whyHidden = (kind: ItemKind, exposed: string, rows: ReadonlyMap<string, Row>): string | undefined => {
   const first = rows.get(exposed)
   if (first !== undefined) return `the name is taken by server "${first.server}"`
   if (!speakable[kind].test(exposed)) return 'the name has characters or a length that clients refuse'
   if (kind === 'templates' && templateParts(exposed) === undefined) return 'the URI template is malformed'
-  if (kind === 'tools' && traitsOf(item).needsTask)
-    return 'the tool can only be called as a task, which the gateway does not offer'
   return undefined
 }
 
-/** What a tool says of itself beside its name; read once, since every change of any list merges them all again. */
-interface Traits {
-  readonly needsTask: boolean
-  readonly hints: string
-}
-const traits = new WeakMap<Item, Traits>()
-const traitsOf = (item: Item): Traits => {
-  const known = traits.get(item)
-  if (known !== undefined) return known
-  const said = members(item.json)
-  const read = { needsTask: needsTask(item, said.get('execution')), hints: hintsOf(item, said.get('annotations')) }
-  traits.set(item, read)
-  return read
-}
-
-const needsTask = ({ json }: Item, execution: Span | undefined): boolean => {
-  if (execution === undefined || json[execution.start] !== 0x7b) return false
-  const support = members(json, execution).get('taskSupport')
-  return support !== undefined && json[support.start] === 0x22 && stringOf(json, support) === 'required'
-}
-
-const hints = [
-  ['readOnly', 'readOnlyHint'],
-  ['destructive', 'destructiveHint'],
-  ['idempotent', 'idempotentHint'],
-  ['openWorld', 'openWorldHint'],
-] as const
-
-/** The tool's annotations as one header value; what it does not say is `unspecified`. */
-const hintsOf = ({ json }: Item, annotations: Span | undefined): string => {
-  const said =
-    annotations !== undefined && json[annotations.start] === 0x7b
-      ? members(json, annotations)
-      : new Map<string, never>()
-  return hints
-    .map(([short, key]) => {
-      const span = said.get(key)
-      const text = span === undefined ? '' : json.toString('latin1', span.start, span.end)
-      return `${short}=${text === 'true' || text === 'false' ? text : 'unspecified'}`
-    })
-    .join(',')
-}
-
-const serverRow = (server: Server): ServerRow => ({
+const serverRow = (server: Server, answer: ServerCatalogue | undefined): ServerRow => ({
   name: server.name,
-  cluster: server.kind === 'http' ? `direct.${server.name}` : undefined,
+  cluster: server.kind === 'http' && server.transport === 'streamable' ? `direct.${server.name}` : undefined,
   path: server.kind === 'http' ? server.endpoint.path : '',
+  eras: new Set(answer?.eras),
   client: server.client,
+  ...(answer !== undefined && offersTasks('stateless', answer) && { tasks: true }),
   prefixedResources: server.resources.prefix,
 })
 
@@ -231,6 +226,25 @@ const mergeCapabilities = (answers: readonly ServerCatalogue[]): Catalogue['capa
     ...(any('completions') && { completions: {} }),
     ...(any('logging') && { logging: {} }),
   }
+}
+
+/** A server counts where it shows something, or where it said itself how long its word holds. */
+const mergeCaching = (
+  servers: readonly Server[],
+  answers: ReadonlyMap<string, ServerCatalogue>,
+  counts: Catalogue['counts'],
+): Catalogue['caching'] => {
+  const policyOf = (method: CachedMethod): CachePolicy =>
+    strictest(
+      servers.flatMap(({ name, cache }) => {
+        const answer = answers.get(name)
+        if (answer === undefined) return []
+        const said = answer.caching[method]
+        const shows = method === 'server/discover' || (counts.get(name)?.[lists[method].kind] ?? 0) > 0
+        return said !== undefined || shows ? [said ?? cache ?? UNCACHED] : []
+      }),
+    )
+  return { ...each(policyOf), 'server/discover': policyOf('server/discover') }
 }
 
 const mergeInstructions = (

@@ -1,4 +1,6 @@
 /** Exposed name → server, as plain data: what `decide` and the broker look a request up in. */
+import type { ParamHeader } from '../mcp/param-headers.ts'
+import type { Era } from '../mcp/versions.ts'
 import type { ClientFeature } from '../registry/model.ts'
 import { type TemplatePart, templateMatches } from './uri-template.ts'
 
@@ -9,6 +11,10 @@ export interface Row {
   readonly server: string
   /** For tools: `readOnly=true,destructive=unspecified,idempotent=unspecified,openWorld=unspecified`. */
   readonly hints: string
+  /** For tools: the arguments that a stateless request repeats as headers. */
+  readonly params: readonly ParamHeader[]
+  /** For a tool that clients of the other era do not see: the era whose clients do. */
+  readonly only?: Era
 }
 
 /** A resource template, matched when no listed resource has the URI. `parts` are of the exposed template. */
@@ -19,12 +25,16 @@ export interface TemplateRow extends Row {
 /** What the data plane must know of a server to send it a request. */
 export interface ServerRow {
   readonly name: string
-  /** Envoy's cluster for the direct path; undefined: only the broker can reach it (stdio). */
+  /** Envoy's cluster for the direct path; undefined: only the broker can reach it (stdio, the old transport). */
   readonly cluster: string | undefined
   /** The `:path` it is served at. */
   readonly path: string
+  /** The eras it is spoken to in; none before it has answered. */
+  readonly eras: ReadonlySet<Era>
   /** What it may ask of a client. */
   readonly client: readonly ClientFeature[]
+  /** It offers the tasks extension, so that a call may be answered with a task. */
+  readonly tasks?: true
   /** Its resources' URIs carry `<server>+` in front. */
   readonly prefixedResources: boolean
 }
@@ -59,5 +69,6 @@ export const resourceRow = (table: RoutingTable, uri: string): Row | undefined =
     own: prefixed ? uri.slice(template.server.length + 1) : uri,
     server: template.server,
     hints: '',
+    params: [],
   }
 }

@@ -2,6 +2,9 @@
 import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import type { MethodAnsweredBy } from '../mcp/methods.ts'
+import type { Era } from '../mcp/versions.ts'
+import type { CachePolicy } from '../registry/model.ts'
+import { cachingOf } from './caching.ts'
 
 /** The four lists, each with the member of its result that holds the items and the member that names one. */
 export const lists = {
@@ -14,6 +17,9 @@ export const lists = {
 export type ListMethod = keyof typeof lists
 export type ItemKind = (typeof lists)[ListMethod]['kind']
 
+/** What the gateway answers itself with a hint of how long it may be kept. */
+export type CachedMethod = ListMethod | 'server/discover'
+
 /** One listed item: its own name (or URI) and the bytes the server sent. */
 export interface Item {
   readonly own: string
@@ -25,6 +31,10 @@ export interface Item {
 /** What a server said when it was asked, once and whole; replaced, never edited. */
 export interface ServerCatalogue {
   readonly protocolVersion: string
+  /** The eras it is spoken to in. */
+  readonly eras: readonly Era[]
+  /** What it said about keeping its lists and its description; of a list the strictest of all pages. */
+  readonly caching: Readonly<Partial<Record<CachedMethod, CachePolicy>>>
   /** Names of the capabilities it declared, such as `tools`, `resources.subscribe`. */
   readonly capabilities: ReadonlySet<string>
   readonly instructions: string | undefined
@@ -34,12 +44,17 @@ export interface ServerCatalogue {
   readonly templates: readonly Item[]
 }
 
-/** One page of a list: its items (those without a usable name are left out) and the next cursor's raw JSON literal. */
-export const parsePage = (
-  method: ListMethod,
-  message: Buffer,
-  result: Span,
-): { readonly items: readonly Item[]; readonly nextCursor: string | undefined } | undefined => {
+/** One page of a list. Items without a usable name are left out. */
+export interface Page {
+  readonly items: readonly Item[]
+  /** The raw JSON literal. */
+  readonly nextCursor: string | undefined
+  /** What the server says about keeping it; undefined when it says nothing usable. */
+  readonly caching: CachePolicy | undefined
+}
+
+/** Undefined: the result is no page of this list. */
+export const parsePage = (method: ListMethod, message: Buffer, result: Span): Page | undefined => {
   const { items: itemsKey, key } = lists[method]
   const found = members(message, result)
   const array = found.get(itemsKey)
@@ -55,17 +70,31 @@ export const parsePage = (
   }
   const cursor = found.get('nextCursor')
   const nextCursor = cursor !== undefined && message[cursor.start] === 0x22 ? textOf(message, cursor) : undefined
-  return { items, nextCursor }
+  return { items, nextCursor, caching: cachingOf(message, found) }
 }
 
-/** Capability names of an initialize result, one level deep: `{"resources":{"subscribe":true}}` → resources, resources.subscribe. */
+/**
+ * Capability names, one level deep: `{"resources":{"subscribe":true}}` → resources, resources.subscribe. Tasks and extensions
+ * are declared by objects, at any depth: `{"tasks":{"requests":{"tools":{"call":{}}}}}` → …, tasks.requests.tools.call.
+ */
 export const capabilityNames = (capabilities: unknown): ReadonlySet<string> => {
   const names = new Set<string>()
-  if (typeof capabilities !== 'object' || capabilities === null) return names
+  if (!isObject(capabilities)) return names
   for (const [name, value] of Object.entries(capabilities)) {
     names.add(name)
-    if (typeof value !== 'object' || value === null) continue
-    for (const [part, on] of Object.entries(value)) if (on === true) names.add(`${name}.${part}`)
+    if (name === 'tasks' || name === 'extensions') addNested(names, name, value)
+    else if (isObject(value))
+      for (const [part, on] of Object.entries(value)) if (on === true) names.add(`${name}.${part}`)
   }
   return names
 }
+
+const addNested = (names: Set<string>, within: string, value: unknown): void => {
+  if (!isObject(value)) return
+  for (const [part, inner] of Object.entries(value)) {
+    if (!isObject(inner)) continue
+    names.add(`${within}.${part}`)
+    addNested(names, `${within}.${part}`, inner)
+  }
+}
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null

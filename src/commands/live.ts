@@ -1,6 +1,7 @@
 /** Connects to one server directly, without any gateway, and counts what it offers. */
-import type { FetchLike, Transport } from '@modelcontextprotocol/client'
+import type { FetchLike, Transport, VersionNegotiationOptions } from '@modelcontextprotocol/client'
 import type { Dispatcher } from 'undici'
+import { STATELESS_VERSIONS } from '../mcp/versions.ts'
 import type { Credential, HttpServer, Server, StdioServer } from '../registry/model.ts'
 
 export type Live =
@@ -46,7 +47,7 @@ const fetchThrough =
 
 const http = async (server: HttpServer): Promise<Way> => {
   const { Agent } = await import('undici')
-  const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
+  const { SSEClientTransport, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
   const { ca, client, sni } = server.tls
   const agent = new Agent({
     connect: {
@@ -55,7 +56,18 @@ const http = async (server: HttpServer): Promise<Way> => {
       ...(sni === undefined ? {} : { servername: sni }),
     },
   })
-  const transport = new StreamableHTTPClientTransport(urlOf(server), { fetch: fetchThrough(agent, server.credential) })
+  const fetch = fetchThrough(agent, server.credential)
+  if (server.transport === 'sse') {
+    const transport = new SSEClientTransport(urlOf(server), { fetch })
+    return {
+      transport,
+      end: async () => {
+        await transport.close()
+        await agent.destroy()
+      },
+    }
+  }
+  const transport = new StreamableHTTPClientTransport(urlOf(server), { fetch })
   return {
     transport,
     end: async () => {
@@ -64,6 +76,13 @@ const http = async (server: HttpServer): Promise<Way> => {
       await agent.destroy()
     },
   }
+}
+
+/** Asked first in the newer era, unless the registry pins one. */
+const negotiation = (server: Server): VersionNegotiationOptions => {
+  if (server.kind === 'http' && server.transport === 'sse') return { mode: 'legacy' }
+  if (server.era === 'stateless') return { mode: { pin: STATELESS_VERSIONS[0] } }
+  return { mode: server.era === 'stateful' ? 'legacy' : 'auto' }
 }
 
 const stdio = async ({ command, args, env, cwd }: StdioServer): Promise<Way> => {
@@ -81,13 +100,14 @@ const stdio = async ({ command, args, env, cwd }: StdioServer): Promise<Way> => 
 /** An error with the reasons under it: `fetch failed` alone helps nobody. */
 const reasons = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error)
-  return error.cause === undefined ? error.message : `${error.message}: ${reasons(error.cause)}`
+  const under = error.cause === undefined ? '' : reasons(error.cause)
+  return under === '' || error.message.includes(under) ? error.message : `${error.message}: ${under}`
 }
 
 /** Never throws. Waits at most `timeoutMs` for the connection and `listTimeoutMs` for the tools. */
 export const connectLive = async (server: Server, version: string): Promise<Live> => {
   const { Client } = await import('@modelcontextprotocol/client')
-  const client = new Client({ name: 'mcp-gateway', version })
+  const client = new Client({ name: 'mcp-gateway', version }, { versionNegotiation: negotiation(server) })
   const way = await (server.kind === 'http' ? http(server) : stdio(server))
   try {
     await client.connect(way.transport, { timeout: server.timeoutMs })

@@ -1,5 +1,6 @@
 /** What `up` and `serve` share: start, tell what happens, stop on a signal. */
-import type { GatewayEvent, GatewayOptions, RunningGateway } from '../gateway.ts'
+import type { GatewayOptions, RunningGateway } from '../gateway.ts'
+import type { GatewayEvent } from '../gateway-event.ts'
 import { exitCode } from './exit-code.ts'
 import { complain, paint, print } from './terminal.ts'
 

@@ -15,10 +15,18 @@ const seen = z.object({
       name: z.string(),
       state: z.string(),
       lastError: z.string().optional(),
+      era: z.object({ eras: z.array(z.string()), how: z.string(), at: z.string() }).optional(),
       hidden: z.array(z.object({ name: z.string(), reason: z.string() })),
     }),
   ),
-  tools: z.array(z.object({ name: z.string(), server: z.string(), own: z.string(), path: z.string() })),
+  tools: z.array(
+    z.object({
+      name: z.string(),
+      server: z.string(),
+      own: z.string(),
+      paths: z.object({ stateful: z.string(), stateless: z.string() }).optional(),
+    }),
+  ),
 })
 
 export type SeenStatus = z.infer<typeof seen>

@@ -1,6 +1,7 @@
 /** `mcp-gateway tools`: the catalogue of the gateway that runs. */
 import { Command } from 'commander'
 import type { Address } from '../registry/model.ts'
+import { eraText } from './era-text.ts'
 import { address } from './gateway-options.ts'
 import type { SeenStatus } from './running-gateway.ts'
 import { complain, paint, print, printable, table } from './terminal.ts'
@@ -11,8 +12,11 @@ interface ToolsOptions {
 }
 
 const rowsOf = ({ tools, servers }: SeenStatus) => {
-  const states = new Map(servers.map(({ name, state }) => [name, state]))
-  return tools.map((tool) => ({ ...tool, state: states.get(tool.server) ?? 'unknown' }))
+  const known = new Map(servers.map((server) => [server.name, server]))
+  return tools.map((tool) => {
+    const server = known.get(tool.server)
+    return { ...tool, eras: server?.era?.eras ?? [], state: server?.state ?? 'unknown' }
+  })
 }
 
 /** What is not in the table, and why. */
@@ -24,8 +28,16 @@ const notes = ({ servers }: SeenStatus): readonly string[] =>
 
 const asText = (status: SeenStatus): string =>
   table(
-    ['TOOL', 'SERVER', "SERVER'S NAME", 'PATH', 'STATE'],
-    rowsOf(status).map(({ name, server, own, path, state }) => [name, server, own, path, state]),
+    ['TOOL', 'SERVER', "SERVER'S NAME", 'ERA', 'STATEFUL CLIENTS', 'STATELESS CLIENTS', 'STATE'],
+    rowsOf(status).map(({ name, server, own, eras, paths, state }) => [
+      name,
+      server,
+      own,
+      eraText(eras),
+      paths?.stateful ?? '',
+      paths?.stateless ?? '',
+      state,
+    ]),
     (cell, column) => (column === 0 ? paint('bold', cell) : cell),
   )
 

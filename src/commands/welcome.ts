@@ -1,5 +1,6 @@
 /** What `up` says once it is ready: the URL, the servers, and how to connect a client. */
 import type { ServerStatus, Status } from '../admin/status.ts'
+import { eraText } from './era-text.ts'
 import { paint, printable, table } from './terminal.ts'
 
 /** A client, where its setting goes, and the setting. */
@@ -17,14 +18,14 @@ const isState = (text: string): text is ServerStatus['state'] => Object.hasOwn(S
 /** One row per server. */
 export const serverTable = (servers: readonly ServerStatus[]): string =>
   table(
-    ['SERVER', 'STATE', 'TOOLS', 'PROMPTS', 'RESOURCES', 'PATH', ''],
-    servers.map(({ name, state, tools, prompts, resources, templates, path, lastError }) => [
+    ['SERVER', 'STATE', 'TOOLS', 'PROMPTS', 'RESOURCES', 'ERA', ''],
+    servers.map(({ name, state, tools, prompts, resources, templates, era, lastError }) => [
       name,
       state,
       String(tools),
       String(prompts),
       String(resources + templates),
-      path,
+      eraText(era?.eras ?? []),
       lastError ?? '',
     ]),
     (cell, column) => (column === 1 && isState(cell) ? paint(STATE_STYLES[cell], cell) : cell),

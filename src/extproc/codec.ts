@@ -1,6 +1,6 @@
 /** Envoy's processing messages from and to protobuf bytes, field by field: nothing is built that nobody reads. */
 import protobuf from 'protobufjs/minimal.js'
-import { PROTOCOL_VERSION, REQUEST_ID, SESSION_ID } from '../mcp/headers.ts'
+import { MCP_METHOD, MCP_NAME, MCP_PARAM_PREFIX, PROTOCOL_VERSION, REQUEST_ID, SESSION_ID } from '../mcp/headers.ts'
 import type { Fields, Metadata, Mutation, ProcessingRequest, ProcessingResponse } from './processing.ts'
 
 // Field numbers are those of protos/envoy/service/ext_proc/v3/external_processor.proto and
@@ -55,16 +55,26 @@ const PLACES: ReadonlyMap<string, number> = new Map(
     SESSION_ID,
     PROTOCOL_VERSION,
     REQUEST_ID,
+    MCP_METHOD,
+    MCP_NAME,
   ].map((name, index) => [name, index]),
 )
 
+/** What a header map is read into. */
+interface Headers {
+  readonly names: string[]
+  readonly values: (string | undefined)[]
+  /** Made when the first one comes. */
+  params: Map<string, string> | undefined
+}
+const noParams: ReadonlyMap<string, string> = new Map()
+
 const requestHeaders = (reader: Reader, end: number): ProcessingRequest => {
-  const names: string[] = []
-  const values: (string | undefined)[] = Array.from({ length: PLACES.size })
+  const read: Headers = { names: [], values: Array.from({ length: PLACES.size }), params: undefined }
   let endOfStream = false
   while (reader.pos < end) {
     const tag = reader.uint32()
-    if (tag === long(1)) headerMap(reader, endOfNext(reader), names, values)
+    if (tag === long(1)) headerMap(reader, endOfNext(reader), read)
     else if (tag === varint(3)) endOfStream = reader.bool()
     else reader.skipType(tag & 7)
   }
@@ -80,10 +90,12 @@ const requestHeaders = (reader: Reader, end: number): ProcessingRequest => {
     sessionId,
     protocolVersion,
     requestId,
-  ] = values
+    mcpMethod,
+    mcpName,
+  ] = read.values
   return {
     of: 'request_headers',
-    names,
+    names: read.names,
     endOfStream,
     requestId: requestId ?? '',
     head: {
@@ -97,19 +109,22 @@ const requestHeaders = (reader: Reader, end: number): ProcessingRequest => {
       contentLength,
       sessionId,
       protocolVersion,
+      mcpMethod,
+      mcpName,
+      mcpParams: read.params ?? noParams,
     },
   }
 }
 
-const headerMap = (reader: Reader, end: number, names: string[], values: (string | undefined)[]): void => {
+const headerMap = (reader: Reader, end: number, read: Headers): void => {
   while (reader.pos < end) {
     const tag = reader.uint32()
-    if (tag === long(1)) header(reader, endOfNext(reader), names, values)
+    if (tag === long(1)) header(reader, endOfNext(reader), read)
     else reader.skipType(tag & 7)
   }
 }
 
-const header = (reader: Reader, end: number, names: string[], values: (string | undefined)[]): void => {
+const header = (reader: Reader, end: number, read: Headers): void => {
   let name = ''
   let value: Uint8Array = EMPTY
   while (reader.pos < end) {
@@ -118,13 +133,20 @@ const header = (reader: Reader, end: number, names: string[], values: (string | 
     else if (tag === long(2) || tag === long(3)) value = reader.bytes()
     else reader.skipType(tag & 7)
   }
-  names.push(name)
+  read.names.push(name)
   const place = PLACES.get(name)
-  if (place === undefined) return
+  if (place !== undefined) read.values[place] = joined(read.values[place], value)
+  else if (name.startsWith(MCP_PARAM_PREFIX)) {
+    const key = name.slice(MCP_PARAM_PREFIX.length)
+    read.params ??= new Map()
+    read.params.set(key, joined(read.params.get(key), value))
+  }
+}
+
+/** The same field twice is one field with a comma (RFC 9110 5.3): none of ours but Accept has one, so it is refused. */
+const joined = (before: string | undefined, value: Uint8Array): string => {
   const text = buffer(value).toString('latin1')
-  const before = values[place]
-  // The same field twice is one field with a comma (RFC 9110 5.3): none of ours but Accept has one, so it is refused.
-  values[place] = before === undefined ? text : `${before}, ${text}`
+  return before === undefined ? text : `${before}, ${text}`
 }
 
 const requestBody = (reader: Reader, end: number): ProcessingRequest => {

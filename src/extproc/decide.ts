@@ -1,19 +1,28 @@
 /** Where a request goes: straight to one server, or to the broker. Pure and total; the broker words every refusal. */
-import type { ServerRow, Row, RoutingTable } from '../catalog/routing-table.ts'
+import type { Row, RoutingTable, ServerRow } from '../catalog/routing-table.ts'
 import { resourceRow } from '../catalog/routing-table.ts'
+import { encodeHeaderValue } from '../mcp/header-value.ts'
 import { stringOf } from '../mcp/json-text.ts'
+import type { Message, Span } from '../mcp/message.ts'
 import { type DirectMethod, isDirect, methods } from '../mcp/methods.ts'
+import { paramFault } from '../mcp/param-headers.ts'
 import { type Edge, examine, type RequestHead } from '../mcp/request-head.ts'
-import { type Message, type Span, scan } from '../mcp/scan.ts'
+import { scan } from '../mcp/scan.ts'
 import { rename } from '../mcp/splice.ts'
+import { declaredFeatures, declaresTasks, eraOf, eraOfVersion, statelessFault } from '../mcp/stateless-request.ts'
+import { type Era, isStateful, isStateless } from '../mcp/versions.ts'
 import type { ClientFeature } from '../registry/model.ts'
 import type { ClientSession, ServerSession, SessionLookup } from '../sessions/session-table.ts'
 
-/** What the head alone decides. `body`: the session could go direct, so the body decides. */
-export type HeadDecision = { readonly to: 'broker' } | { readonly to: 'body'; readonly session: ClientSession }
+/** What the head alone decides. `body`: the request could go direct, so the body decides. */
+export type HeadDecision =
+  /** `era` is what the version header alone says. */
+  | { readonly to: 'broker'; readonly era: Era }
+  | { readonly to: 'body'; readonly era: 'stateful'; readonly session: ClientSession }
+  | { readonly to: 'body'; readonly era: 'stateless'; readonly head: RequestHead }
 
 export type Decision =
-  | {
+  | ({
       readonly to: 'server'
       readonly method: DirectMethod
       /** The request's id, raw. */
@@ -21,12 +30,16 @@ export type Decision =
       readonly row: Row
       readonly server: ServerRow
       readonly cluster: string
-      readonly session: ServerSession
       /** The body with the server's own name in it; undefined: the body that came is right as it is. */
       readonly body: Buffer | undefined
-    }
+    } & (
+      | { readonly era: 'stateful'; readonly session: ServerSession }
+      /** `mcpName`: the own name for the header; undefined: the one that came is right as it is. */
+      | { readonly era: 'stateless'; readonly mcpName: string | undefined }
+    ))
   | {
       readonly to: 'broker'
+      readonly era: Era
       readonly method: string | undefined
       readonly id: string | undefined
       readonly row: Row | undefined
@@ -37,48 +50,92 @@ const MAX_NAME = 4096
 /** Longest id we remember and publish. */
 const MAX_ID = 256
 
-/** Anything but a well-formed POST of a live session that has a direct way to some server is the broker's. */
-export const decideHead = (head: RequestHead, edge: Edge, lookup: SessionLookup, table: RoutingTable): HeadDecision => {
-  const examined = examine(head, edge)
-  if (!examined.ok || examined.verb !== 'post' || head.sessionId === undefined) return BROKER
-  const session = lookup.find(head.sessionId)
-  if (session === undefined) return BROKER
-  for (const server of directServers(table, session.claims.features)) {
-    if (session.servers.has(server)) return { to: 'body', session }
-  }
-  return BROKER
-}
-const BROKER: HeadDecision = { to: 'broker' }
-
 /**
- * Direct when all holds: one valid request of a method that may go direct, a row for its name, a cluster, a session that
- * server opened for this client, and nothing the client declared that the server could ask of it.
+ * Anything is the broker's but a well-formed POST that has a direct way to some server: of a live session, or of the
+ * stateless era by its version header.
  */
-export const decide = (table: RoutingTable, session: ClientSession, bytes: Buffer): Decision => {
+export const decideHead = (head: RequestHead, edge: Edge, lookup: SessionLookup, table: RoutingTable): HeadDecision => {
+  const { protocolVersion: version, sessionId } = head
+  const era = eraOfVersion(version)
+  const broker: HeadDecision = { to: 'broker', era }
+  const examined = examine(head, edge)
+  if (!examined.ok || examined.verb !== 'post') return broker
+  if (era === 'stateless') {
+    const possible = isStateless(version ?? '') && [...table.servers.values()].some(takesStateless)
+    return possible ? { to: 'body', era, head } : broker
+  }
+  if (sessionId === undefined || (version !== undefined && !isStateful(version))) return broker
+  const session = lookup.find(sessionId)
+  if (session === undefined) return broker
+  for (const server of directServers(table, session.claims.features)) {
+    if (session.servers.has(server)) return { to: 'body', era, session }
+  }
+  return broker
+}
+
+/** What the head asked the body for. */
+export type Asked = HeadDecision & { readonly to: 'body' }
+
+/** Direct when all holds: one valid request of a method that may go direct, a row for its name, a cluster, and a way in its era. */
+export const decide = (table: RoutingTable, asked: Asked, bytes: Buffer): Decision => {
   const scanned = scan(bytes)
-  if (!scanned.ok) return { to: 'broker', method: undefined, id: short(scanned.id), row: undefined }
+  if (!scanned.ok) return { to: 'broker', era: asked.era, method: undefined, id: short(scanned.id), row: undefined }
   const { message } = scanned
   const { method, id } = message
   const found = method !== undefined && isDirect(method) ? lookUp(table, method, message, bytes) : undefined
   if (method === undefined || !isDirect(method) || found === undefined) {
-    return { to: 'broker', method, id: short(id), row: undefined }
+    return { to: 'broker', era: eraWith(asked, message), method, id: short(id), row: undefined }
   }
   const { row, at, name } = found
   const server = table.servers.get(row.server)
-  const serverSession = session.servers.get(row.server)
-  if (
-    message.kind !== 'request' ||
-    id === undefined ||
-    id.length > MAX_ID ||
-    server?.cluster === undefined ||
-    serverSession === undefined ||
-    !directServers(table, session.claims.features).has(server.name)
-  ) {
-    return { to: 'broker', method, id: short(id), row }
+  if (message.kind === 'request' && id !== undefined && id.length <= MAX_ID && server?.cluster !== undefined) {
+    const { cluster } = server
+    const renamed = row.own !== name
+    if (asked.era === 'stateful') {
+      const session = statefulWay(table, server, asked.session, message)
+      if (session !== undefined) {
+        const body = renamed ? rename(bytes, at, row.own) : undefined
+        return { to: 'server', era: 'stateful', method, id, row, server, cluster, session, body }
+      }
+    } else if (hasStatelessWay(server, row, asked.head, message, bytes)) {
+      const mcpName = renamed ? encodeHeaderValue(row.own) : undefined
+      const body = renamed ? rename(bytes, at, row.own) : undefined
+      return { to: 'server', era: 'stateless', method, id, row, server, cluster, mcpName, body }
+    }
   }
-  const body = row.own === name ? undefined : rename(bytes, at, row.own)
-  return { to: 'server', method, id, row, server, cluster: server.cluster, session: serverSession, body }
+  return { to: 'broker', era: eraWith(asked, message), method, id: short(id), row }
 }
+
+/**
+ * The session that the server opened for this client, when the client declared nothing that the server could ask of it. A
+ * task gets another name on its way back, which nobody does on the direct path.
+ */
+const statefulWay = (
+  table: RoutingTable,
+  server: ServerRow,
+  session: ClientSession,
+  message: Message,
+): ServerSession | undefined =>
+  message.metaProtocolVersion === undefined &&
+  message.task === undefined &&
+  directServers(table, session.claims.features).has(server.name)
+    ? session.servers.get(server.name)
+    : undefined
+
+/** Nothing about the request is wrong, the client declared nothing that the server may not ask of it, and no task comes back. */
+const hasStatelessWay = (server: ServerRow, row: Row, head: RequestHead, message: Message, bytes: Buffer): boolean =>
+  takesStateless(server) &&
+  statelessFault(head, message, bytes) === undefined &&
+  paramFault(row.params, head.mcpParams, bytes, message.arguments) === undefined &&
+  declaredFeatures(bytes, message).every((feature) => server.client.includes(feature)) &&
+  (server.tasks !== true || !declaresTasks(bytes, message))
+
+const takesStateless = ({ cluster, eras }: ServerRow): boolean => cluster !== undefined && eras.has('stateless')
+
+/** The body has the last word on the era. A head that asked for a session's body has no version of the other era. */
+const eraWith = (asked: Asked, message: Message): Era =>
+  eraOf(asked.era === 'stateless' ? asked.head : NO_VERSION, message)
+const NO_VERSION = { protocolVersion: undefined }
 
 const short = (id: string | undefined): string | undefined => (id !== undefined && id.length <= MAX_ID ? id : undefined)
 
@@ -97,8 +154,8 @@ interface Found {
 }
 
 /**
- * The servers a client with these features may reach without the broker: those that may ask it for nothing it declared.
- * Worked out once per table and set of features.
+ * The servers a stateful client with these features may reach without the broker: those that may ask it for nothing it
+ * declared. Worked out once per table and set of features.
  */
 const directServers = (table: RoutingTable, features: readonly ClientFeature[]): ReadonlySet<string> => {
   let byFeatures = known.get(table)

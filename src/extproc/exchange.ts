@@ -2,7 +2,7 @@
 import type { RoutingTable } from '../catalog/routing-table.ts'
 import type { Edge } from '../mcp/request-head.ts'
 import type { ClientSession, SessionLookup } from '../sessions/session-table.ts'
-import { type Decision, decide, decideHead } from './decide.ts'
+import { type Asked, type Decision, decide, decideHead } from './decide.ts'
 import { bodyMutation, type Circumstances, headMutation, metadata } from './mutation.ts'
 import type { ProcessingRequest, ProcessingResponse } from './processing.ts'
 
@@ -19,7 +19,7 @@ export type State =
   | { readonly at: 'start' }
   | {
       readonly at: 'body'
-      readonly session: ClientSession
+      readonly asked: Asked
       readonly table: RoutingTable
       readonly names: readonly string[]
       readonly circumstances: Circumstances
@@ -58,18 +58,19 @@ export const step = (state: State, event: Event, rules: Rules): Step => {
 
 const onHead = (event: ProcessingRequest & { of: 'request_headers' }, rules: Rules): Step => {
   const { sessions, edge, brokerCluster } = rules
-  const decisionId = event.requestId
   const table = rules.table()
-  const decision = event.endOfStream ? undefined : decideHead(event.head, edge, sessions, table)
-  if (decision?.to === 'body') {
-    const { session } = decision
-    const circumstances = { brokerCluster, decisionId, session: rules.nameOf(session) }
+  const decision = decideHead(event.head, edge, sessions, table)
+  const { era } = decision
+  const decisionId = event.requestId
+  if (decision.to === 'body' && !event.endOfStream) {
+    const session = decision.era === 'stateful' ? rules.nameOf(decision.session) : ''
+    const circumstances = { brokerCluster, decisionId, era, session }
     return [
-      { at: 'body', session, table, names: event.names, circumstances },
+      { at: 'body', asked: decision, table, names: event.names, circumstances },
       [{ do: 'answer', response: { to: 'request_headers', next: 'body' } }],
     ]
   }
-  const circumstances = { brokerCluster, decisionId, session: '' }
+  const circumstances = { brokerCluster, decisionId, era, session: '' }
   const response: ProcessingResponse = {
     to: 'request_headers',
     next: 'end',
@@ -79,16 +80,17 @@ const onHead = (event: ProcessingRequest & { of: 'request_headers' }, rules: Rul
   return [done, [{ do: 'answer', response }, close]]
 }
 
-const onBody = ({ session, table, names, circumstances }: State & { at: 'body' }, body: Buffer): Step => {
-  const decision = decide(table, session, body)
+const onBody = ({ asked, table, names, circumstances }: State & { at: 'body' }, body: Buffer): Step => {
+  const decision = decide(table, asked, body)
   const response: ProcessingResponse = {
     to: 'request_body',
     mutation: bodyMutation(decision, names, circumstances),
     metadata: metadata(decision, circumstances),
   }
   const effects: Effect[] = [{ do: 'answer', response }, close, { do: 'report', decision }]
-  if (decision.to === 'server') {
-    effects.unshift({ do: 'remember', session, id: decision.id, server: decision.server.name })
+  // A stateless client cancels by closing its stream, which Envoy passes on.
+  if (decision.to === 'server' && asked.era === 'stateful') {
+    effects.unshift({ do: 'remember', session: asked.session, id: decision.id, server: decision.server.name })
   }
   return [done, effects]
 }

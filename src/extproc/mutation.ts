@@ -1,6 +1,7 @@
 /** How a decided request is changed: the cluster, the server's own session and path, and what is published about it. */
 import type { Row } from '../catalog/routing-table.ts'
 import * as headers from '../mcp/headers.ts'
+import type { Era } from '../mcp/versions.ts'
 import type { Decision } from './decide.ts'
 import type { Metadata, Mutation } from './processing.ts'
 
@@ -9,6 +10,8 @@ export interface Circumstances {
   /** The broker's cluster. */
   readonly brokerCluster: string
   readonly decisionId: string
+  /** What the head said; a decided body knows better. */
+  readonly era: Era
   /** A name for the client's session that reveals nothing; empty without a session. */
   readonly session: string
 }
@@ -32,15 +35,23 @@ export const bodyMutation = (decision: Decision, names: readonly string[], circu
   if (decision.to === 'broker') {
     return { set: [[headers.CLUSTER, brokerCluster], ...set], remove: [], body: undefined }
   }
-  const { server, cluster, session, body } = decision
-  const remove = names.filter((name) => !headers.REQUEST_ALLOWED.has(name) && !name.startsWith(':') && name !== NEEDED)
+  const { server, cluster, body } = decision
+  const allowed = decision.era === 'stateful' ? isAllowed : isAllowedStateless
+  const remove = names.filter((name) => !allowed(name) && !name.startsWith(':') && name !== NEEDED)
   set.push([headers.CLUSTER, cluster], [':path', server.path])
-  set.push([headers.PROTOCOL_VERSION, session.protocolVersion])
-  if (session.id === undefined) remove.push(headers.SESSION_ID)
-  else set.push([headers.SESSION_ID, session.id])
+  if (decision.era === 'stateful') {
+    const { id, protocolVersion } = decision.session
+    set.push([headers.PROTOCOL_VERSION, protocolVersion])
+    if (id === undefined) remove.push(headers.SESSION_ID)
+    else set.push([headers.SESSION_ID, id])
+  } else if (decision.mcpName !== undefined) set.push([headers.MCP_NAME, decision.mcpName])
   if (body !== undefined) set.push(['content-length', String(body.length)])
   return { set, remove, body }
 }
+
+const isAllowed = (name: string): boolean => headers.REQUEST_ALLOWED.has(name)
+const isAllowedStateless = (name: string): boolean =>
+  headers.STATELESS_REQUEST_ALLOWED.has(name) || name.startsWith(headers.MCP_PARAM_PREFIX)
 
 /** Envoy chooses no route at all without it; the route itself removes it. */
 const NEEDED = 'x-forwarded-proto'
@@ -61,7 +72,7 @@ const published = (method: string | undefined, row: Row | undefined): Header[] =
 }
 
 /** Kuadrant's and Envoy's own shapes of the same facts (design 4.6). */
-export const metadata = (decision: Decision | undefined, { decisionId, session }: Circumstances): Metadata => {
+export const metadata = (decision: Decision | undefined, { decisionId, era, session }: Circumstances): Metadata => {
   const row = decision?.row
   const method = decision?.method ?? ''
   const own = row?.own ?? ''
@@ -75,7 +86,7 @@ export const metadata = (decision: Decision | undefined, { decisionId, session }
           },
         }),
     'mcp.gateway': {
-      era: 'stateful',
+      era: decision?.era ?? era,
       path: decision?.to === 'server' ? 'direct' : 'broker',
       decision: decisionId,
       view: '',

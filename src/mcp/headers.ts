@@ -3,6 +3,20 @@
 /** MCP's own headers. */
 export const SESSION_ID = 'mcp-session-id'
 export const PROTOCOL_VERSION = 'mcp-protocol-version'
+/** With it a client takes up a stream again (HTML, server-sent events); only in the stateful era. */
+export const LAST_EVENT_ID = 'last-event-id'
+/** What a stateless request repeats of its body (2026-07-28 streamable-http, standard headers). */
+export const MCP_METHOD = 'mcp-method'
+export const MCP_NAME = 'mcp-name'
+/** Before the names that a tool's schema gives to arguments repeated as headers. */
+export const MCP_PARAM_PREFIX = 'mcp-param-'
+/** No header: the key in a tool's schema that asks for one of these, and says what follows the prefix. */
+export const PARAM_KEYWORD = 'x-mcp-header'
+
+/** The trace context (W3C), wherever a request goes; `baggage` only in the stateless era. */
+export const TRACEPARENT = 'traceparent'
+export const TRACESTATE = 'tracestate'
+export const BAGGAGE = 'baggage'
 
 /** Envoy's own, never a client's: also the id of the decision in errors, logs and metadata. */
 export const REQUEST_ID = 'x-request-id'
@@ -41,10 +55,15 @@ export const REQUEST_ALLOWED: ReadonlySet<string> = new Set([
   'transfer-encoding',
   SESSION_ID,
   PROTOCOL_VERSION,
-  'traceparent',
-  'tracestate',
+  TRACEPARENT,
+  TRACESTATE,
   REQUEST_ID,
 ])
+
+/** The same in the stateless era, which has no sessions; whatever starts with `MCP_PARAM_PREFIX` beside them. */
+export const STATELESS_REQUEST_ALLOWED: ReadonlySet<string> = new Set(
+  [...REQUEST_ALLOWED, MCP_METHOD, MCP_NAME, BAGGAGE].filter((name) => name !== SESSION_ID),
+)
 
 /** The headers of a server's response that a client may see on the direct path. Everything else is removed. */
 export const RESPONSE_ALLOWED: ReadonlySet<string> = new Set([

@@ -8,22 +8,32 @@ export interface Edit {
   readonly with: Uint8Array | string
 }
 
-/** Key (decoded) → where its value lies, in the order of the text; the last of duplicates counts. No object: empty. */
-export const members = (bytes: Uint8Array, span: Span = whole(bytes)): Map<string, Span> => {
-  const found = new Map<string, Span>()
+/** One member of an object: its key (decoded), where the key's literal begins, and where its value lies. */
+export interface Entry {
+  readonly key: string
+  readonly start: number
+  readonly value: Span
+}
+
+/** All members of an object in the order of the text, duplicates among them. No object: none. */
+export const entries = (bytes: Uint8Array, span: Span = whole(bytes)): Entry[] => {
+  const found: Entry[] = []
   let at = blankEnd(bytes, span.start)
   if (bytes[at] !== OPEN_OBJECT) return found
   at = blankEnd(bytes, at + 1)
   while (at < span.end && bytes[at] === QUOTE) {
     const keyEnd = valueEnd(bytes, at)
-    const key = stringOf(bytes, { start: at, end: keyEnd })
     const start = blankEnd(bytes, blankEnd(bytes, keyEnd) + 1)
     const end = valueEnd(bytes, start)
-    found.set(key, { start, end })
+    found.push({ key: stringOf(bytes, { start: at, end: keyEnd }), start: at, value: { start, end } })
     at = blankEnd(bytes, blankEnd(bytes, end) + 1)
   }
   return found
 }
+
+/** Key (decoded) → where its value lies, in the order of the text; the last of duplicates counts. No object: empty. */
+export const members = (bytes: Uint8Array, span: Span = whole(bytes)): Map<string, Span> =>
+  new Map(entries(bytes, span).map(({ key, value }) => [key, value]))
 
 /** Where the elements of an array lie, in order. No array: none. */
 export const elements = (bytes: Uint8Array, span: Span = whole(bytes)): Span[] => {

@@ -1,4 +1,5 @@
 /** The keys whose meaning we act on, level by level: found exactly, and their look-alikes in another case refused. */
+import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION } from './meta-keys.ts'
 
 /** Which object a key stands in. */
 export const OTHER = 0
@@ -6,6 +7,7 @@ export const ENVELOPE = 1
 export const PARAMS = 2
 export const META = 3
 export const REF = 4
+export const CAPABILITIES = 5
 
 /** What a key's value is to us; 0 is nothing. Also the index of its span while scanning. */
 export const SLOT = {
@@ -26,8 +28,17 @@ export const SLOT = {
   ref: 14,
   refName: 15,
   refUri: 16,
+  arguments: 17,
+  requestState: 18,
+  inputResponses: 19,
+  metaProtocolVersion: 20,
+  metaClientCapabilities: 21,
+  metaClientInfo: 22,
+  metaLogLevel: 23,
+  task: 24,
+  taskId: 25,
 } as const
-export const SLOTS = 17
+export const SLOTS = 26
 
 /** A case variant of a known key. */
 export const VARIANT = -1
@@ -48,16 +59,30 @@ const params: readonly [string, number][] = [
   ['progressToken', SLOT.progressToken],
   ['_meta', SLOT.meta],
   ['ref', SLOT.ref],
-  ...['arguments', 'argument', 'context', 'level', 'protocolVersion', 'capabilities', 'clientInfo'].map(
-    (key): [string, number] => [key, SLOT.none],
-  ),
+  ['arguments', SLOT.arguments],
+  ['requestState', SLOT.requestState],
+  ['inputResponses', SLOT.inputResponses],
+  ['task', SLOT.task],
+  ['taskId', SLOT.taskId],
+  ...['argument', 'context', 'level', 'protocolVersion', 'capabilities', 'clientInfo'].map((key): [string, number] => [
+    key,
+    SLOT.none,
+  ]),
 ]
-const meta: readonly [string, number][] = [['progressToken', SLOT.metaProgressToken]]
+const meta: readonly [string, number][] = [
+  ['progressToken', SLOT.metaProgressToken],
+  [META_PROTOCOL_VERSION, SLOT.metaProtocolVersion],
+  [META_CLIENT_CAPABILITIES, SLOT.metaClientCapabilities],
+  [META_CLIENT_INFO, SLOT.metaClientInfo],
+  [META_LOG_LEVEL, SLOT.metaLogLevel],
+]
 const ref: readonly [string, number][] = [
   ['type', SLOT.none],
   ['name', SLOT.refName],
   ['uri', SLOT.refUri],
 ]
+/** What a server may ask of its client depends on these: no server may read them where we did not. */
+const capabilities: readonly [string, number][] = ['elicitation', 'sampling', 'roots'].map((key) => [key, SLOT.none])
 
 interface Known {
   readonly text: string
@@ -69,23 +94,24 @@ interface Known {
 const fold = (text: string): string => (text.split('\0', 1)[0] ?? '').toUpperCase().toLowerCase()
 
 const level = (keys: readonly [string, number][]) => {
-  const byLength: Known[][] = Array.from({ length: 32 }, () => [])
+  const longest = keys.reduce((most, [text]) => Math.max(most, text.length), 0)
+  const byLength: Known[][] = Array.from({ length: longest + 1 }, () => [])
   for (const [text, slot] of keys) byLength[text.length]?.push({ text, slot, bytes: Buffer.from(text) })
-  return { byLength, folded: new Set(keys.map(([text]) => fold(text))) }
+  // In another alphabet a letter takes up to three bytes (the Kelvin sign).
+  return { byLength, longestVariant: longest * 3, folded: new Set(keys.map(([text]) => fold(text))) }
 }
 const nothing: readonly Known[] = []
 const other = level([])
-const levels = [other, level(envelope), level(params), level(meta), level(ref)]
+const levels = [other, level(envelope), level(params), level(meta), level(ref), level(capabilities)]
 
 /** The slot of a key without escapes, `VARIANT`, or 0. */
 export const slotOfBytes = (role: number, bytes: Buffer, start: number, end: number): number => {
-  const known = levels[role]?.byLength[end - start] ?? nothing
-  next: for (const { bytes: text, slot } of known) {
+  const { byLength, longestVariant } = levels[role] ?? other
+  next: for (const { bytes: text, slot } of byLength[end - start] ?? nothing) {
     for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text[i]) continue next
     return slot
   }
-  // Longer than any known key could be in any case and any alphabet: not worth decoding.
-  if (end - start > 48) return SLOT.none
+  if (end - start > longestVariant) return SLOT.none // not worth decoding
   return variant(role, bytes.toString('utf8', start, end))
 }
 

@@ -35,6 +35,21 @@ export interface Message {
   readonly refName: Span | undefined
   /** `params.ref.uri` */
   readonly refUri: Span | undefined
+  /** `params.arguments`, of any kind. */
+  readonly arguments: Span | undefined
+  /** `params.requestState` */
+  readonly requestState: Span | undefined
+  /** `params.inputResponses`, of any kind. */
+  readonly inputResponses: Span | undefined
+  /** `params.task`, of any kind. */
+  readonly task: Span | undefined
+  /** `params.taskId` */
+  readonly taskId: Span | undefined
+  /** `params._meta["io.modelcontextprotocol/…"]`, of any kind: what a stateless request says of itself. */
+  readonly metaProtocolVersion: Span | undefined
+  readonly metaClientCapabilities: Span | undefined
+  readonly metaClientInfo: Span | undefined
+  readonly metaLogLevel: Span | undefined
   readonly result: Span | undefined
   readonly error: Span | undefined
 }

@@ -1,35 +1,46 @@
-/** Every stateful method a client may send: who answers it, what it is looked up by, and whether it may go direct. */
+/** Every method a client may send: in which era, who answers it, what it is looked up by, and whether it may go direct. */
+import type { Era } from './versions.ts'
 
 /** What a request names. */
 export type Kind = 'tools' | 'prompts' | 'resources'
 
 /**
  * `gateway`: we answer alone. `one`: a single server, found by `key`. `all`: every server is asked and the answers are
- * merged. `every`: every server is told, and the answer is ours.
+ * merged. `every`: every server is told, and the answer is ours. `own`: the servers where the client has something are
+ * asked, and the answers merged.
  */
-export type Method =
-  | { readonly by: 'gateway'; readonly sent: Sent }
-  | { readonly by: 'one'; readonly sent: Sent; readonly key: Key; readonly kind?: Kind; readonly direct: boolean }
-  | { readonly by: 'all'; readonly sent: Sent }
-  | { readonly by: 'every'; readonly sent: Sent }
+export type Method = { readonly sent: 'request' | 'notification'; readonly eras: readonly Era[] } & (
+  | { readonly by: 'gateway' }
+  | { readonly by: 'one'; readonly key: Key; readonly kind?: Kind; readonly direct: boolean }
+  | { readonly by: 'all' }
+  | { readonly by: 'every' }
+  | { readonly by: 'own' }
+)
 
-type Sent = 'request' | 'notification'
+/**
+ * The member of `params` that leads to the server. `requestId` and `progressToken` lead to the server that runs or asked,
+ * `taskId` to the one that has the task.
+ */
+export type Key = 'name' | 'uri' | 'ref' | 'requestId' | 'progressToken' | 'taskId'
 
-/** The member of `params` that leads to the server. `requestId` and `progressToken` lead to the server that runs or asked. */
-export type Key = 'name' | 'uri' | 'ref' | 'requestId' | 'progressToken'
+const stateful = ['stateful'] as const
+const stateless = ['stateless'] as const
+const both = ['stateful', 'stateless'] as const
 
-const gateway = <S extends Sent>(sent: S) => ({ by: 'gateway', sent }) as const
-const all = () => ({ by: 'all', sent: 'request' }) as const
-const every = <S extends Sent>(sent: S) => ({ by: 'every', sent }) as const
-const one = <K extends Key>(key: K) => ({ by: 'one', sent: 'request', key, direct: false }) as const
-const about = <K extends Key>(key: K) => ({ by: 'one', sent: 'notification', key, direct: false }) as const
+const gateway = <E extends readonly Era[]>(eras: E) => ({ by: 'gateway', sent: 'request', eras }) as const
+const all = () => ({ by: 'all', sent: 'request', eras: both }) as const
+const one = <E extends readonly Era[], K extends Key>(eras: E, key: K) =>
+  ({ by: 'one', sent: 'request', eras, key, direct: false }) as const
 /** A single server's work alone: it may bypass the broker. */
 const direct = <K extends Key, N extends Kind>(key: K, kind: N) =>
-  ({ by: 'one', sent: 'request', key, kind, direct: true }) as const
+  ({ by: 'one', sent: 'request', eras: both, key, kind, direct: true }) as const
+const about = <E extends readonly Era[], K extends Key>(eras: E, key: K) =>
+  ({ by: 'one', sent: 'notification', eras, key, direct: false }) as const
 
 export const methods = {
-  initialize: gateway('request'),
-  ping: gateway('request'),
+  initialize: gateway(stateful),
+  ping: gateway(stateful),
+  'server/discover': gateway(stateless),
   'tools/list': all(),
   'tools/call': direct('name', 'tools'),
   'prompts/list': all(),
@@ -37,17 +48,26 @@ export const methods = {
   'resources/list': all(),
   'resources/templates/list': all(),
   'resources/read': direct('uri', 'resources'),
-  'resources/subscribe': one('uri'),
-  'resources/unsubscribe': one('uri'),
-  'completion/complete': one('ref'),
-  'logging/setLevel': every('request'),
-  'notifications/initialized': gateway('notification'),
-  'notifications/cancelled': about('requestId'),
-  'notifications/progress': about('progressToken'),
-  'notifications/roots/list_changed': every('notification'),
-} satisfies Record<string, Method>
+  'resources/subscribe': one(stateful, 'uri'),
+  'resources/unsubscribe': one(stateful, 'uri'),
+  'completion/complete': one(both, 'ref'),
+  'logging/setLevel': { by: 'every', sent: 'request', eras: stateful },
+  'subscriptions/listen': gateway(stateless),
+  'tasks/get': one(both, 'taskId'),
+  'tasks/cancel': one(both, 'taskId'),
+  'tasks/result': one(stateful, 'taskId'),
+  'tasks/list': { by: 'own', sent: 'request', eras: stateful },
+  'tasks/update': one(stateless, 'taskId'),
+  'notifications/initialized': { by: 'gateway', sent: 'notification', eras: stateful },
+  'notifications/cancelled': about(both, 'requestId'),
+  'notifications/progress': about(stateful, 'progressToken'),
+  'notifications/roots/list_changed': { by: 'every', sent: 'notification', eras: stateful },
+} as const satisfies Record<string, Method>
 
-export type MethodName = keyof typeof methods
+/** The methods of one era, or of any. */
+export type MethodName<E extends Era = Era> = {
+  [Name in keyof typeof methods]: E extends (typeof methods)[Name]['eras'][number] ? Name : never
+}[keyof typeof methods]
 
 /** The methods of one row kind, so that another table can be proved complete: `satisfies Record<MethodAnsweredBy<'all'>, …>`. */
 export type MethodAnsweredBy<By extends Method['by']> = {
@@ -61,6 +81,13 @@ export type DirectMethod = {
 
 /** `__proto__` is not a method. */
 export const isMethod = (name: string): name is MethodName => Object.hasOwn(methods, name)
+
+/** Whether clients of this era may send it. */
+export const isMethodOf = <E extends Era>(era: E, name: string): name is MethodName<E> => {
+  if (!isMethod(name)) return false
+  const { eras }: Method = methods[name]
+  return eras.includes(era)
+}
 
 export const isDirect = (name: string): name is DirectMethod => {
   if (!isMethod(name)) return false

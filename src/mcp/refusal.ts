@@ -26,4 +26,7 @@ export type HeadRefusal =
   | 'unsupported-version'
   | 'no-session-id'
 
-export type RefusalReason = BodyRefusal | HeadRefusal
+/** What makes a request of the stateless era one that nobody may act on. */
+export type StatelessRefusal = 'header-mismatch' | 'bad-meta' | 'unsupported-revision' | 'response-refused'
+
+export type RefusalReason = BodyRefusal | HeadRefusal | StatelessRefusal

@@ -1,5 +1,5 @@
-/** What a request's head alone decides: path, verb, host, origin, media types, size and protocol version. */
-import { isStateful } from './versions.ts'
+/** What a request's head alone decides: path, verb, host, origin, media types, size, and whether it can be about a session. */
+import { isStateful, isStateless } from './versions.ts'
 import type { HeadRefusal } from './refusal.ts'
 
 /** The values as sent; `path` with its query. */
@@ -14,6 +14,11 @@ export interface RequestHead {
   readonly contentLength: string | undefined
   readonly sessionId: string | undefined
   readonly protocolVersion: string | undefined
+  /** `Mcp-Method` and `Mcp-Name`, as sent. */
+  readonly mcpMethod: string | undefined
+  readonly mcpName: string | undefined
+  /** The `Mcp-Param-…` headers: the rest of the name in lower case → the value as sent. */
+  readonly mcpParams: ReadonlyMap<string, string>
 }
 
 /** What this entrypoint accepts. Loopback hosts and loopback origins always pass. */
@@ -43,6 +48,7 @@ export const examine = (head: RequestHead, edge: Edge): Examined => {
   if (verb === undefined) return refuse('wrong-verb')
   if (!isOurHost(head.host, edge.hosts)) return refuse('foreign-host')
   if (!isAllowedOrigin(head.origin, edge.origins)) return refuse('foreign-origin')
+  if (verb !== 'post' && isStateless(head.protocolVersion ?? '')) return refuse('wrong-verb')
   if (verb === 'post') {
     if (!JSON_TYPE.test(head.contentType ?? '')) return refuse('content-type')
     if ((head.contentEncoding ?? 'identity').trim().toLowerCase() !== 'identity') return refuse('content-encoding')
@@ -50,8 +56,9 @@ export const examine = (head: RequestHead, edge: Edge): Examined => {
     if (Number(head.contentLength ?? 0) > edge.maxBody) return refuse('too-large')
   }
   if (verb !== 'delete' && !accepts(head.accept, 'text/event-stream')) return refuse('not-acceptable')
+  if (verb === 'post') return { ok: true, verb } // which version counts, the body decides
   if (head.protocolVersion !== undefined && !isStateful(head.protocolVersion)) return refuse('unsupported-version')
-  if (verb !== 'post' && (head.sessionId ?? '') === '') return refuse('no-session-id')
+  if ((head.sessionId ?? '') === '') return refuse('no-session-id')
   return { ok: true, verb }
 }
 

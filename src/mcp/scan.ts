@@ -1,7 +1,19 @@
 /** The one strict reading of a client's body: full JSON grammar, no duplicate key at any depth, one JSON-RPC message. */
 import { isUtf8 } from 'node:buffer'
 import { blankEnd, literalEnd, numberEnd, stringEnd } from './json-token.ts'
-import { ENVELOPE, META, OTHER, PARAMS, REF, SLOT, SLOTS, slotOfBytes, slotOfText, VARIANT } from './known-keys.ts'
+import {
+  CAPABILITIES,
+  ENVELOPE,
+  META,
+  OTHER,
+  PARAMS,
+  REF,
+  SLOT,
+  SLOTS,
+  slotOfBytes,
+  slotOfText,
+  VARIANT,
+} from './known-keys.ts'
 import type { Message, Scan, Span } from './message.ts'
 import type { BodyRefusal } from './refusal.ts'
 import { decodeKey, forgetKeys, MAX_DEPTH, openObject, seenBefore } from './seen-keys.ts'
@@ -20,6 +32,7 @@ const ROLE = new Uint8Array(SLOTS)
 ROLE[SLOT.params] = PARAMS
 ROLE[SLOT.meta] = META
 ROLE[SLOT.ref] = REF
+ROLE[SLOT.metaClientCapabilities] = CAPABILITIES
 
 // One scratch for all scans: a scan never yields, so two never overlap.
 /** Per depth: what is open there, where it began, which level of the message it is, and what its current key means. */
@@ -187,6 +200,15 @@ const message = (kind: Message['kind'], id: string | undefined, method: string |
   metaProgressToken: idSpan(SLOT.metaProgressToken),
   refName: stringSpan(SLOT.refName),
   refUri: stringSpan(SLOT.refUri),
+  arguments: span(SLOT.arguments),
+  requestState: stringSpan(SLOT.requestState),
+  inputResponses: span(SLOT.inputResponses),
+  task: span(SLOT.task),
+  taskId: stringSpan(SLOT.taskId),
+  metaProtocolVersion: span(SLOT.metaProtocolVersion),
+  metaClientCapabilities: span(SLOT.metaClientCapabilities),
+  metaClientInfo: span(SLOT.metaClientInfo),
+  metaLogLevel: span(SLOT.metaLogLevel),
   result: span(SLOT.result),
   error: span(SLOT.error),
 })

@@ -37,10 +37,22 @@ export class SseDecoder {
   #event = ''
   #id: string | undefined
   #retry: number | undefined
+  #lastEventId: string | undefined
+  #retryMs: number | undefined
 
   /** `limit` in bytes bounds one line and the data of one event. */
   constructor(limit: number) {
     this.#limit = limit
+  }
+
+  /** The id to go on with after the latest event that is complete, also of one without data; undefined: there was none. */
+  get lastEventId(): string | undefined {
+    return this.#lastEventId
+  }
+
+  /** The reconnection time in ms that the stream asked for last. */
+  get retryMs(): number | undefined {
+    return this.#retryMs
   }
 
   /** The events that this chunk completed. Throws `SseEventTooLarge`. */
@@ -106,6 +118,8 @@ export class SseDecoder {
   }
 
   #dispatch(events: SseEvent[]): void {
+    this.#lastEventId = this.#id === '' ? undefined : this.#id
+    this.#retryMs = this.#retry ?? this.#retryMs
     if (this.#data.length > 0) {
       events.push({
         event: this.#event === '' ? 'message' : this.#event,
@@ -133,10 +147,11 @@ const joined = (lines: readonly Buffer[]): Buffer =>
 const DATA = Buffer.from('data: ')
 const END = Buffer.from('\n\n')
 
-/** One `message` event. Line ends inside the data (a server's pretty-printed JSON) become lines of their own. */
-export const sseEvent = (data: Uint8Array): Buffer => {
+/** One `message` event, with an id where one is given. Line ends inside the data (a server's pretty-printed JSON) become lines of their own. */
+export const sseEvent = (data: Uint8Array, id?: string): Buffer => {
   const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-  if (!bytes.includes(LF) && !bytes.includes(CR)) return Buffer.concat([DATA, bytes, END])
+  const head = id === undefined ? DATA : Buffer.from(`id: ${id}\ndata: `)
+  if (!bytes.includes(LF) && !bytes.includes(CR)) return Buffer.concat([head, bytes, END])
   const lines = bytes.toString('latin1').split(/\r\n|\n|\r/)
-  return Buffer.from(`${lines.map((line) => `data: ${line}`).join('\n')}\n\n`, 'latin1')
+  return Buffer.concat([head, Buffer.from(lines.join('\ndata: '), 'latin1'), END])
 }

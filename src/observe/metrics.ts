@@ -20,7 +20,13 @@ interface Gauged {
     readonly problems: readonly { readonly severity: string }[]
     readonly applied: { readonly envoys: number; readonly of: number }
   }
-  readonly sessions: { readonly clients: number; readonly servers: number; readonly streams: number }
+  readonly sessions: {
+    readonly clients: number
+    readonly servers: number
+    readonly pooled: number
+    readonly waiting: number
+    readonly streams: number
+  }
 }
 
 export interface MetricsOptions {
@@ -225,6 +231,10 @@ const gauges = (registry: Registry, gauged: () => Gauged): void => {
   gauge('mcp_gateway_sessions', 'Open sessions, of clients and with servers', ['side'], ({ sessions }) => [
     [{ side: 'client' }, sessions.clients],
     [{ side: 'server' }, sessions.servers],
+    [{ side: 'pool' }, sessions.pooled],
+  ])
+  gauge('mcp_gateway_calls_waiting', 'Calls of stateless clients that wait for their input', [], ({ sessions }) => [
+    [{}, sessions.waiting],
   ])
   gauge('mcp_gateway_streams', 'Open event streams to clients', [], ({ sessions }) => [[{}, sessions.streams]])
   gauge('mcp_gateway_registry_problems', 'Problems of the newest registry file', ['severity'], (now) =>

@@ -21,6 +21,12 @@ export interface KeyPair {
 /** What one server may ask of the client; MCP's client capabilities. */
 export type ClientFeature = 'elicitation' | 'sampling' | 'roots'
 
+/** How long, and for whom, what a server said may be kept. */
+export interface CachePolicy {
+  readonly ttlMs: number
+  readonly scope: 'private' | 'public'
+}
+
 /** Which of a server's items are shown, and under which names. Names and patterns are the server's own (unprefixed). */
 export interface Selection {
   readonly include: readonly string[]
@@ -65,15 +71,21 @@ interface Served {
   /** `prefix: true`: URIs become `<server>+<uri>`. Patterns are matched against the whole URI. */
   readonly resources: Selection & { readonly prefix: boolean }
   readonly client: readonly ClientFeature[]
+  /** The era it is spoken to in; absent: found by asking it. */
+  readonly era?: 'stateful' | 'stateless'
+  /** For what the server itself gives no caching hints for; absent: nothing may be kept. */
+  readonly cache?: CachePolicy
   /** Longest silence of the server on a call. */
   readonly timeoutMs: number
   /** Longest time to fetch one of its lists, all pages. */
   readonly listTimeoutMs: number
 }
 
-/** A server reached over Streamable HTTP. */
+/** A server reached over HTTP. */
 export interface HttpServer extends Served {
   readonly kind: 'http'
+  /** `sse`: the HTTP+SSE transport of 2024-11-05, whose URL is that of its event stream. */
+  readonly transport: 'streamable' | 'sse'
   readonly endpoint: Endpoint
   readonly credential?: Credential
   readonly tls: UpstreamTls
@@ -106,9 +118,20 @@ export interface Gateway {
   readonly maxBody: number
 }
 
+/** Sessions held at a stateful server on behalf of stateless clients. */
+export interface PoolOptions {
+  /** The most at one server, those waiting for a client's input among them. */
+  readonly size: number
+  /** One that nobody used for so long is ended. */
+  readonly idleMs: number
+  /** How long a call waits for its client to come back with the input it asked for. */
+  readonly inputMs: number
+}
+
 /** Sessions of clients. */
 export interface SessionOptions {
   readonly idleMs: number
+  readonly pool: PoolOptions
   /** 32 bytes; absent: a new one at each start. */
   readonly key?: Secret
 }

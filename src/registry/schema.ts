@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { readAddress } from './address.ts'
 import { readDuration } from './duration.ts'
 import type { Form } from './form.ts'
+import { readCount } from './count.ts'
 import { readBodySize } from './size.ts'
 import { readEndpoint, readHostName, readOrigin, readPublicUrl } from './url.ts'
 
@@ -32,6 +33,12 @@ const size = text(readBodySize).meta({
   id: 'size',
   description: 'A number and a unit (`B`, `KiB`, `MiB`), such as `4MiB`.',
   pattern: orVariable('\\d+(?:\\.\\d+)?(?:B|KiB|MiB)'),
+})
+const count = text(readCount).meta({
+  id: 'count',
+  description: 'A whole number.',
+  type: ['integer', 'string'],
+  pattern: orVariable('\\d+'),
 })
 const flag = z.stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' }).meta({
   id: 'flag',
@@ -129,6 +136,18 @@ const gateway = z.strictObject({
 const server = z
   .strictObject({
     url: text(readEndpoint).optional().describe('The Streamable HTTP endpoint. Either this or `command`.'),
+    transport: z
+      .enum(['streamable', 'sse'])
+      .optional()
+      .describe(
+        '`sse`: the server still speaks the HTTP+SSE transport of 2024-11-05, and `url` is its event stream; default: `streamable`.',
+      ),
+    era: z
+      .enum(['stateful', 'stateless'])
+      .optional()
+      .describe(
+        'The era of MCP the server is spoken to in: `stateful` (up to 2025-11-25) or `stateless` (2026-07-28); default: the server is asked.',
+      ),
     command: z.string().optional().describe('A program to start and to talk to over its standard input and output.'),
     args: z.array(word).optional().describe("The program's arguments."),
     env: z
@@ -151,6 +170,16 @@ const server = z
       .array(z.enum(['elicitation', 'sampling', 'roots']))
       .prefault(['elicitation'])
       .describe('What the server may ask of the client.'),
+    cache: z
+      .strictObject({
+        ttl: duration.describe('How long it may be kept.'),
+        scope: z
+          .enum(['private', 'public'])
+          .prefault('private')
+          .describe('`public`: what one client was told may be shown to another.'),
+      })
+      .optional()
+      .describe('What clients may keep of lists and resources for which the server gives no hints; default: nothing.'),
     timeout: duration.prefault('60s').describe('The longest silence of the server on a call; any byte counts.'),
     listTimeout: duration.prefault('5s').describe('The longest time to fetch one of its lists, all pages.'),
     required: flag.prefault('false').describe('`true`: the gateway is not ready without this server.'),
@@ -166,6 +195,16 @@ const sessions = z.strictObject({
     .describe(
       '32 bytes as base64, base64url or hex, so that sessions outlive a restart; default: a new key at each start.',
     ),
+  pool: z
+    .strictObject({
+      size: count.prefault('64').describe('The most sessions at one server, from 1 to 4096.'),
+      idle: duration.prefault('5m').describe('A session nobody used for so long is ended.'),
+      input: duration
+        .prefault('5m')
+        .describe('How long a call waits for the input it asked its client for; then it is cancelled at the server.'),
+    })
+    .prefault({})
+    .describe('Sessions held at a stateful server on behalf of stateless clients.'),
 })
 
 export const schema = z
@@ -198,7 +237,8 @@ export const jsonSchema = () =>
   z.toJSONSchema(schema, {
     io: 'input',
     override: ({ jsonSchema: json }) => {
-      // every value is read as the text it was written as; editors should propose a flag's default without quotes
+      // every value is read as the text it was written as; editors should propose a flag's or a number's default without quotes
       if (json.default === 'true' || json.default === 'false') json.default = json.default === 'true'
+      else if (typeof json.default === 'string' && /^\d+$/.test(json.default)) json.default = Number(json.default)
     },
   })

@@ -10,7 +10,7 @@ import { keyText, type Path } from './place.ts'
 import type { ServerSheet, UpstreamTlsSheet } from './schema.ts'
 
 /** Keys that mean something for one kind of server only. */
-const kindKeys = { url: ['credential', 'tls'], command: ['args', 'env', 'cwd'] } as const
+const kindKeys = { url: ['transport', 'credential', 'tls'], command: ['args', 'env', 'cwd'] } as const
 
 /** Undefined when the entry names neither a URL nor a command; its problems are reported. */
 export const server = (inspection: Inspection, name: string, sheet: ServerSheet): Server | undefined => {
@@ -32,6 +32,8 @@ export const server = (inspection: Inspection, name: string, sheet: ServerSheet)
       prefix: sheet.resources.prefix,
     },
     client: sheet.client,
+    ...(sheet.era === undefined ? {} : { era: sheet.era }),
+    ...(sheet.cache === undefined ? {} : { cache: { ttlMs: sheet.cache.ttl, scope: sheet.cache.scope } }),
     timeoutMs: sheet.timeout,
     listTimeoutMs: sheet.listTimeout,
   }
@@ -93,7 +95,7 @@ const http = (
   inspection: Inspection,
   path: Path,
   sheet: ServerSheet,
-): Pick<HttpServer, 'kind' | 'endpoint' | 'credential' | 'tls'> | undefined => {
+): Pick<HttpServer, 'kind' | 'transport' | 'endpoint' | 'credential' | 'tls'> | undefined => {
   const { url: endpoint } = sheet
   const shown =
     sheet.credential === undefined ? undefined : credential(inspection, [...path, 'credential'], sheet.credential)
@@ -103,7 +105,16 @@ const http = (
   if (!endpoint.tls && sheet.credential !== undefined && !isLoopback(endpoint.host)) {
     inspection.warning([...path, 'url'], 'the credential travels unencrypted', 'use https')
   }
-  return { kind: 'http', endpoint, ...(shown === undefined ? {} : { credential: shown }), tls }
+  if (sheet.transport === 'sse' && sheet.era === 'stateless') {
+    inspection.error([...path, 'era'], 'a server with the transport of 2024-11-05 is always stateful', 'leave era out')
+  }
+  return {
+    kind: 'http',
+    transport: sheet.transport ?? 'streamable',
+    endpoint,
+    ...(shown === undefined ? {} : { credential: shown }),
+    tls,
+  }
 }
 
 const upstreamTls = (inspection: Inspection, path: Path, sheet: UpstreamTlsSheet): UpstreamTls => {

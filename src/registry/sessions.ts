@@ -11,7 +11,9 @@ export const sessions = (inspection: Inspection, sheet: SessionsSheet): SessionO
   if (typeof sheet.key === 'string' && !inspection.usesVariable(path)) {
     inspection.warning(path, 'a secret stands in the file', 'use "${NAME}" or { file: path }')
   }
-  return { idleMs: sheet.idle, ...(key === undefined ? {} : { key }) }
+  const { size, idle, input } = sheet.pool
+  const pool = { size, idleMs: idle, inputMs: input }
+  return { idleMs: sheet.idle, pool, ...(key === undefined ? {} : { key }) }
 }
 
 /** Whatever the author wrote it in, the value is base64url. */

@@ -1,11 +1,6 @@
-/** Sealed session ids: AES-256-GCM over what was negotiated, so that an id can be read but neither made nor changed outside. */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+/** Sealed session ids: what was negotiated travels in the id, which nobody outside can make or change. */
 import type { ClientFeature } from '../registry/model.ts'
-
-const IV_BYTES = 12
-const TAG_BYTES = 16
-/** Bound into every id: another format or another use of the key never opens here. */
-const PURPOSE = Buffer.from('mcp-gateway session 1')
+import { sealedBox } from './sealed-box.ts'
 
 /** What a sealed session id carries, so that any process with the key can read it. */
 export interface SessionClaims {
@@ -32,36 +27,27 @@ export interface Sealer {
 }
 
 /** A sealer for `key` (32 bytes). */
-export const sealer = (key: Uint8Array): Sealer => ({
-  seal(claims) {
-    const iv = randomBytes(IV_BYTES)
-    const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(PURPOSE)
-    const text = JSON.stringify([
-      claims.key,
-      claims.createdMs,
-      claims.protocolVersion,
-      claims.capabilities,
-      claims.features,
-      claims.clientName,
-      claims.clientVersion,
-    ])
-    const sealed = Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()])
-    return sealed.toString('base64url')
-  },
-  open(id) {
-    const sealed = Buffer.from(id, 'base64url')
-    // Decoding is lenient; only the one spelling we would have written counts.
-    if (sealed.length <= IV_BYTES + TAG_BYTES || sealed.toString('base64url') !== id) return undefined
-    const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, IV_BYTES), { authTagLength: TAG_BYTES })
-    decipher.setAAD(PURPOSE).setAuthTag(sealed.subarray(-TAG_BYTES))
-    try {
-      const text = decipher.update(sealed.subarray(IV_BYTES, -TAG_BYTES), undefined, 'utf8') + decipher.final('utf8')
-      return parseClaims(JSON.parse(text))
-    } catch {
-      return undefined
-    }
-  },
-})
+export const sealer = (key: Uint8Array): Sealer => {
+  const box = sealedBox(key, 'mcp-gateway session 1')
+  return {
+    seal: (claims) =>
+      box.seal(
+        JSON.stringify([
+          claims.key,
+          claims.createdMs,
+          claims.protocolVersion,
+          claims.capabilities,
+          claims.features,
+          claims.clientName,
+          claims.clientVersion,
+        ]),
+      ),
+    open(id) {
+      const text = box.open(id)
+      return text === undefined ? undefined : parseClaims(JSON.parse(text))
+    },
+  }
+}
 
 const parseClaims = (value: unknown): SessionClaims | undefined => {
   if (!Array.isArray(value) || value.length !== 7) return undefined

@@ -100,7 +100,8 @@ export const sessionTable = (options: { sealer: Sealer; idleMs: () => number; no
     bind(session, server, opened) {
       if (opened === undefined) session.servers.delete(server)
       else session.servers.set(server, opened)
-      if (opened?.id === undefined) return
+      // One that no id leads to takes no direct calls, so nobody looks for its owner.
+      if (opened?.id === undefined || !idOf.has(session)) return
       const keys = owned.get(session) ?? []
       keys.push(`${server} ${opened.id}`)
       owners.set(`${server} ${opened.id}`, session)

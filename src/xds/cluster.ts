@@ -143,8 +143,8 @@ const direct = (server: HttpServer): Message => ({
   }),
 })
 
-/** Both clusters of a server. */
+/** The clusters of a server; only the broker can hold the two connections of the old transport. */
 export const serverClusters = (entry: HttpServer, systemCa: string): readonly Message[] => [
   server(entry, systemCa),
-  direct(entry),
+  ...(entry.transport === 'sse' ? [] : [direct(entry)]),
 ]

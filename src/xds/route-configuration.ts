@@ -67,7 +67,11 @@ export const edgeRoutes = (registry: Registry, servers: readonly HttpServer[]): 
     {
       name: 'mcp',
       domains: ['*'],
-      routes: [...servers.map(directRoute), brokerRoute, closedRoute],
+      routes: [
+        ...servers.filter(({ transport }) => transport === 'streamable').map(directRoute),
+        brokerRoute,
+        closedRoute,
+      ],
       request_body_buffer_limit: registry.gateway.maxBody,
     },
   ],

@@ -1,7 +1,4 @@
 /** The published MCP clients behind one face, so that one story can be played with each of them. */
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import * as v2 from '@modelcontextprotocol/client'
 import * as v1 from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
@@ -9,25 +6,12 @@ import {
   CreateMessageRequestSchema,
   ElicitRequestSchema,
   ListRootsRequestSchema,
+  ResourceUpdatedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js'
-
-/** What a user does with a client. Results are as the client hands them out. */
-export interface PublishedClient extends AsyncDisposable {
-  tools(): Promise<readonly string[]>
-  call(name: string, args?: Record<string, unknown>): Promise<unknown>
-  prompts(): Promise<readonly string[]>
-  get(name: string, args?: Record<string, string>): Promise<unknown>
-  resources(): Promise<readonly string[]>
-  read(uri: string): Promise<unknown>
-  templates(): Promise<readonly string[]>
-}
-
-/** What these clients answer when a server asks. */
-export const answers = {
-  elicitation: { action: 'accept' as const, content: { username: 'ada', email: 'ada@example.com' } },
-  sampling: { model: 'test-model', role: 'assistant' as const, content: { type: 'text' as const, text: 'forty-two' } },
-  roots: { roots: [{ uri: 'file:///home/ada', name: 'home' }] },
-}
+import type { Era } from '../../src/mcp/versions.ts'
+import { answers } from './published-client.ts'
+import type { PublishedClient } from './published-client.ts'
+import { waitingRoom } from './waiting-room.ts'
 
 const info = { name: 'published-client', version: '1.0.0' }
 const asking = { capabilities: { elicitation: {}, sampling: {}, roots: { listChanged: true } } }
@@ -35,19 +19,42 @@ const asking = { capabilities: { elicitation: {}, sampling: {}, roots: { listCha
 /** The methods that both SDKs spell alike. */
 type Alike = Pick<
   v2.Client,
-  'listTools' | 'callTool' | 'listPrompts' | 'getPrompt' | 'listResources' | 'readResource' | 'listResourceTemplates'
+  | 'callTool'
+  | 'complete'
+  | 'getPrompt'
+  | 'listPrompts'
+  | 'listResources'
+  | 'listResourceTemplates'
+  | 'listTools'
+  | 'readResource'
 >
 
-const alike = (client: Alike | v1.Client, close: () => Promise<void>): PublishedClient => ({
+const alike = (client: Alike | v1.Client) => ({
   tools: async () => (await client.listTools()).tools.map(({ name }) => name),
-  call: (name, args = {}) => client.callTool({ name, arguments: args }),
+  call: (name: string, args: Record<string, unknown> = {}) => client.callTool({ name, arguments: args }),
   prompts: async () => (await client.listPrompts()).prompts.map(({ name }) => name),
-  get: (name, args = {}) => client.getPrompt({ name, arguments: args }),
+  get: (name: string, args: Record<string, string> = {}) => client.getPrompt({ name, arguments: args }),
   resources: async () => (await client.listResources()).resources.map(({ uri }) => uri),
-  read: (uri) => client.readResource({ uri }),
+  read: (uri: string) => client.readResource({ uri }),
   templates: async () => (await client.listResourceTemplates()).resourceTemplates.map(({ uriTemplate }) => uriTemplate),
-  [Symbol.asyncDispose]: close,
+  complete: async (prompt: string, argument: string, value: string) => {
+    const ref = { type: 'ref/prompt' as const, name: prompt }
+    return (await client.complete({ ref, argument: { name: argument, value } })).completion.values
+  },
 })
+
+/** Resolves `heard(uri)` when `tell(uri)` is called. */
+const news = () => {
+  const seen = new Set<string>()
+  const { until, wake } = waitingRoom()
+  return {
+    heard: (uri: string) => until(() => (seen.has(uri) ? uri : undefined)),
+    tell: (uri: string) => {
+      seen.add(uri)
+      wake()
+    },
+  }
+}
 
 /** `@modelcontextprotocol/sdk`, the first generation. `asked`: it declares that it can be asked things. */
 export const sdkV1 = async (url: string, asked: boolean): Promise<PublishedClient> => {
@@ -57,58 +64,76 @@ export const sdkV1 = async (url: string, asked: boolean): Promise<PublishedClien
     client.setRequestHandler(CreateMessageRequestSchema, () => answers.sampling)
     client.setRequestHandler(ListRootsRequestSchema, () => answers.roots)
   }
+  const { heard, tell } = news()
+  client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => tell(params.uri))
   const transport = new StreamableHTTPClientTransport(new URL(url))
   await client.connect(transport)
-  return alike(client, async () => {
-    await transport.terminateSession()
-    await client.close()
-  })
-}
-
-/** `@modelcontextprotocol/client`, the second. */
-export const sdkV2 = async (url: string, asked: boolean): Promise<PublishedClient> => {
-  const client = new v2.Client(info, asked ? asking : {})
-  if (asked) {
-    client.setRequestHandler('elicitation/create', () => answers.elicitation)
-    client.setRequestHandler('sampling/createMessage', () => answers.sampling)
-    client.setRequestHandler('roots/list', () => answers.roots)
-  }
-  const transport = new v2.StreamableHTTPClientTransport(new URL(url))
-  await client.connect(transport)
-  return alike(client, async () => {
-    await transport.terminateSession()
-    await client.close()
-  })
-}
-
-const launcher = new URL(
-  '../../node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
-  import.meta.url,
-)
-
-/** The MCP Inspector's command line, a process for every request. */
-export const inspector = (url: string): PublishedClient => {
-  const run = async (method: string, ...args: string[]): Promise<Record<string, never>> => {
-    const all = ['--cli', url, '--transport', 'http', '--format', 'json', '--method', method, ...args]
-    const child = promisify(execFile)(process.execPath, [fileURLToPath(launcher), ...all], { timeout: 60_000 })
-    child.child.stdin?.end()
-    return JSON.parse((await child).stdout).result
-  }
-  const names = async (method: string, key: string, name: string): Promise<readonly string[]> => {
-    const items: unknown = (await run(method))[key]
-    if (!Array.isArray(items)) throw new Error(`${method}: no ${key}`)
-    return items.map((item) => String(item[name]))
-  }
-  const pairs = (args: Record<string, string>) => Object.entries(args).map(([key, value]) => `${key}=${value}`)
   return {
-    tools: () => names('tools/list', 'tools', 'name'),
-    call: (name, args = {}) => run('tools/call', '--tool-name', name, '--tool-args-json', JSON.stringify(args)),
-    prompts: () => names('prompts/list', 'prompts', 'name'),
-    get: (name, args = {}) =>
-      run('prompts/get', '--prompt-name', name, ...pairs(args).flatMap((pair) => ['--prompt-args', pair])),
-    resources: () => names('resources/list', 'resources', 'uri'),
-    read: (uri) => run('resources/read', '--uri', uri),
-    templates: () => names('resources/templates/list', 'resourceTemplates', 'uriTemplate'),
-    [Symbol.asyncDispose]: async () => {},
+    ...alike(client),
+    watch: async (uri) => {
+      await client.subscribeResource({ uri })
+      return { updated: heard(uri) }
+    },
+    follow: (name, args, onProgress, signal) =>
+      client.callTool({ name, arguments: args }, undefined, {
+        onprogress: ({ progress }) => onProgress(progress),
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    [Symbol.asyncDispose]: async () => {
+      await transport.terminateSession()
+      await client.close()
+    },
   }
+}
+
+/** `@modelcontextprotocol/client`, the second; `mode`: how it finds out the era, or which it insists on. */
+export const sdkV2 =
+  (mode: v2.VersionNegotiationMode) =>
+  async (url: string, asked: boolean): Promise<PublishedClient> => {
+    const client = new v2.Client(info, { ...(asked ? asking : {}), versionNegotiation: { mode } })
+    if (asked) {
+      client.setRequestHandler('elicitation/create', () => answers.elicitation)
+      client.setRequestHandler('sampling/createMessage', () => answers.sampling)
+      client.setRequestHandler('roots/list', () => answers.roots)
+    }
+    const { heard, tell } = news()
+    client.setNotificationHandler('notifications/resources/updated', ({ params }) => tell(params.uri))
+    const transport = new v2.StreamableHTTPClientTransport(new URL(url))
+    await client.connect(transport)
+    const stateless = client.getProtocolEra() === 'modern'
+    return {
+      ...alike(client),
+      watch: async (uri) => {
+        if (stateless) await client.listen({ resourceSubscriptions: [uri] })
+        else await client.subscribeResource({ uri })
+        return { updated: heard(uri) }
+      },
+      follow: (name, args, onProgress, signal) =>
+        client.callTool(
+          { name, arguments: args },
+          { onprogress: ({ progress }) => onProgress(progress), ...(signal === undefined ? {} : { signal }) },
+        ),
+      [Symbol.asyncDispose]: async () => {
+        if (!stateless) await transport.terminateSession()
+        await client.close()
+      },
+    }
+  }
+
+/** A published client in one of its modes. */
+export interface ClientMode {
+  /** The eras it can speak, the one it prefers first. */
+  readonly eras: readonly Era[]
+  /** What it lets servers ask. */
+  readonly asked: readonly ('elicitation' | 'roots' | 'sampling')[]
+  open(url: string, asked: boolean): Promise<PublishedClient>
+}
+
+const everything = ['elicitation', 'sampling', 'roots'] as const
+
+export const publishedClients: Readonly<Record<string, ClientMode>> = {
+  'v1 SDK': { eras: ['stateful'], asked: everything, open: sdkV1 },
+  'v2 SDK, stateful': { eras: ['stateful'], asked: everything, open: sdkV2('legacy') },
+  'v2 SDK, auto': { eras: ['stateless', 'stateful'], asked: everything, open: sdkV2('auto') },
+  'v2 SDK, stateless': { eras: ['stateless'], asked: everything, open: sdkV2({ pin: '2026-07-28' }) },
 }

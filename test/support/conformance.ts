@@ -34,7 +34,9 @@ export interface Scenario {
   readonly passed: boolean
   /** `check id: STATUS` of what did not succeed: failures, warnings, skipped checks. Sorted. */
   readonly shortfalls: readonly string[]
-  /** What the suite says about them. */
+  /** The ids of the checks that succeeded, as often as they did. Sorted. */
+  readonly succeeded: readonly string[]
+  /** What the suite says about the shortfalls. */
   readonly why: string
 }
 
@@ -46,7 +48,7 @@ export const requiredScenarios = async (revision: string): Promise<{ scored: str
 }
 
 /** Runs everything the revision requires against the server at `url`. Fails only when the suite itself could not run. */
-export const conformance = async (url: string, revision = '2025-11-25'): Promise<readonly Scenario[]> => {
+export const conformance = async (url: string, revision: string): Promise<readonly Scenario[]> => {
   const { scored, unscored } = await requiredScenarios(revision)
   const out = await mkdtemp(path.join(tmpdir(), 'conformance-'))
   try {
@@ -72,7 +74,12 @@ type Checks = z.infer<typeof checksFile>
 const checks = async (out: string, name: string): Promise<Checks> => {
   const pattern = new RegExp(`^server-${name}-\\d{4}-\\d\\d-\\d\\dT`)
   const found = (await readdir(out)).filter((directory) => pattern.test(directory))
-  const files = await Promise.all(found.map((directory) => readFile(path.join(out, directory, 'checks.json'), 'utf8')))
+  const files = await Promise.all(
+    found.map((directory) =>
+      // A scenario that broke down leaves none; it has not passed.
+      readFile(path.join(out, directory, 'checks.json'), 'utf8').catch(() => '[]'),
+    ),
+  )
   return files.flatMap((text) => checksFile.parse(JSON.parse(text)))
 }
 
@@ -85,6 +92,10 @@ const scenario = (name: string, scored: boolean, all: Checks): Scenario => {
     scored,
     passed: told.some(({ status }) => status === 'SUCCESS') && told.every(({ status }) => status !== 'FAILURE'),
     shortfalls: short.map(({ id, status }) => `${id}: ${status}`).toSorted(),
+    succeeded: told
+      .filter(({ status }) => status === 'SUCCESS')
+      .map(({ id }) => id)
+      .toSorted(),
     why: short
       .map(({ id, errorMessage = '', details }) => `${id}: ${errorMessage} ${JSON.stringify(details)}`)
       .join('\n'),

@@ -1,71 +1,32 @@
-/** A real MCP server on the published SDK that offers all the published conformance suite asks for. */
+/** A real MCP server on the published SDK, of both eras, that offers all the published conformance suite asks for. */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { localhostHostValidation, localhostOriginValidation, toNodeHandler } from '@modelcontextprotocol/node'
 import {
-  localhostHostValidation,
-  localhostOriginValidation,
-  NodeStreamableHTTPServerTransport,
-} from '@modelcontextprotocol/node'
-import { Server } from '@modelcontextprotocol/server'
-import type { EventStore, JSONRPCMessage, Tool } from '@modelcontextprotocol/server'
-import { known, prompts, read, resources, says, template, text, tools } from './fixture-content.ts'
+  createMcpHandler,
+  isLegacyRequest,
+  WebStandardStreamableHTTPServerTransport,
+} from '@modelcontextprotocol/server'
+import type { EventStore, JSONRPCMessage } from '@modelcontextprotocol/server'
+import type { Era } from '../../src/mcp/versions.ts'
+import { fixture } from './fixture.ts'
+import type { Shared } from './fixture.ts'
+import { waitingRoom } from './waiting-room.ts'
 
-const anything: Tool['inputSchema'] = { type: 'object' }
+export interface Fixture extends AsyncDisposable {
+  readonly url: string
+  /** The names that `test_wait` was called with whose calls were cancelled. */
+  readonly cancelled: readonly string[]
+  /** Resolves when the call of that name has been cancelled. */
+  abandoned(name: string): Promise<void>
+}
 
-/** One server instance. A session has one to itself; a request of the stateless era will have one, too. */
-const fixture = (): Server => {
-  const server = new Server(
-    { name: 'conformance-fixture', version: '1.0.0' },
-    {
-      capabilities: { tools: {}, prompts: {}, resources: { subscribe: true }, logging: {}, completions: {} },
-      instructions: 'Made for tests.',
-    },
-  )
-  server.setRequestHandler('tools/list', () => ({
-    tools: Object.entries(tools).map(([name, { description, inputSchema = anything }]) => ({
-      name,
-      description,
-      inputSchema,
-    })),
-  }))
-  server.setRequestHandler('tools/call', async ({ params }, ctx) => {
-    const { run } = known(tools, params.name, 'tool')
-    try {
-      return await run(params.arguments ?? {}, ctx)
-    } catch (cause) {
-      return { isError: true, ...says(text(String(cause))) }
-    }
-  })
-  server.setRequestHandler('prompts/list', () => ({
-    prompts: Object.entries(prompts).map(([name, { description, arguments: args = [] }]) => ({
-      name,
-      description,
-      arguments: [...args],
-    })),
-  }))
-  server.setRequestHandler('prompts/get', ({ params }) =>
-    known(prompts, params.name, 'prompt').get(params.arguments ?? {}),
-  )
-  server.setRequestHandler('resources/list', () => ({
-    resources: Object.entries(resources).map(([uri, { name, description, mimeType }]) => ({
-      uri,
-      name,
-      description,
-      mimeType,
-    })),
-  }))
-  server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: [template] }))
-  server.setRequestHandler('resources/read', ({ params }) => read(params.uri))
-  server.setRequestHandler('resources/subscribe', () => ({}))
-  server.setRequestHandler('resources/unsubscribe', () => ({}))
-  server.setRequestHandler('completion/complete', ({ params }) => {
-    const values = ['paris', 'park', 'party'].filter((word) => word.startsWith(params.argument.value))
-    return { completion: { values, total: values.length, hasMore: false } }
-  })
-  return server
+export interface FixtureOptions {
+  readonly port?: number
+  /** `both` (default): every request is answered in its own era. */
+  readonly eras?: Era | 'both'
 }
 
 /** Remembers what was sent on each stream, so that a client can come back for the rest. */
@@ -89,47 +50,99 @@ const eventStore = (): EventStore => {
   }
 }
 
-/** Serves the fixture at `/mcp` on 127.0.0.1; stateful, a session for every client. */
-export const serveFixture = async ({ port = 0 }: { readonly port?: number } = {}) => {
-  const sessions = new Map<string, { transport: NodeStreamableHTTPServerTransport; server: Server }>()
-  const validHost = localhostHostValidation()
-  const validOrigin = localhostOriginValidation()
+/** An event stream with a comment in front: without a first byte its headers would not be sent. */
+const begun = (response: Response): Response => {
+  if (response.body === null || response.headers.get('content-type') !== 'text/event-stream') return response
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>({
+    start: (controller) => controller.enqueue(Buffer.from(': open\n\n')),
+  })
+  // It ends with the client's connection, which is nobody's fault.
+  response.body.pipeTo(writable).catch(() => undefined)
+  return new Response(readable, response)
+}
 
-  const stateful = async (req: IncomingMessage, res: ServerResponse) => {
-    const id = req.headers['mcp-session-id']
-    const known = typeof id === 'string' ? sessions.get(id) : undefined
-    if (known !== undefined) return known.transport.handleRequest(req, res)
-    if (id !== undefined) {
-      res.writeHead(404, { 'content-type': 'application/json' })
-      res.end('{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}')
-      return
+/** Serves the fixture at `/mcp` on 127.0.0.1. In the stateful era every client has a session. */
+export const serveFixture = async ({ port = 0, eras = 'both' }: FixtureOptions = {}): Promise<Fixture> => {
+  const sessions = new Map<
+    string,
+    ReturnType<typeof fixture> & { transport: WebStandardStreamableHTTPServerTransport }
+  >()
+  const cancelled: string[] = []
+  const { until, wake } = waitingRoom()
+  const all = () => [...sessions.values()]
+  const shared: Shared = {
+    longer: { tools: false, prompts: false },
+    change: async (list) => {
+      shared.longer[list] = !shared.longer[list]
+      const told = all().map(({ mcp: { server } }) =>
+        list === 'tools' ? server.sendToolListChanged() : server.sendPromptListChanged(),
+      )
+      if (list === 'tools') stateless.notify.toolsChanged()
+      else stateless.notify.promptsChanged()
+      await Promise.all(told)
+    },
+    touch: async (uri) => {
+      stateless.notify.resourceUpdated(uri)
+      const interested = all().filter(({ subscribed }) => subscribed.has(uri))
+      await Promise.all(interested.map(({ mcp: { server } }) => server.sendResourceUpdated({ uri })))
+    },
+    abandon: (name) => {
+      cancelled.push(name)
+      wake()
+    },
+  }
+  const stateless = createMcpHandler(() => fixture('stateless', shared).mcp, { legacy: 'reject' })
+
+  const stateful = async (request: Request): Promise<Response> => {
+    const id = request.headers.get('mcp-session-id')
+    const known = id === null ? undefined : sessions.get(id)
+    if (known !== undefined) return begun(await known.transport.handleRequest(request))
+    if (id !== null) {
+      const error = { code: -32001, message: 'Session not found' }
+      return Response.json({ jsonrpc: '2.0', id: null, error }, { status: 404 })
     }
-    const server = fixture()
-    const transport = new NodeStreamableHTTPServerTransport({
+    const instance = fixture('stateful', shared)
+    const transport = new WebStandardStreamableHTTPServerTransport({
       sessionIdGenerator: randomUUID,
-      onsessioninitialized: (sid) => void sessions.set(sid, { transport, server }),
+      onsessioninitialized: (sid) => void sessions.set(sid, { ...instance, transport }),
       onsessionclosed: (sid) => void sessions.delete(sid),
       eventStore: eventStore(),
       retryInterval: 200,
     })
-    await server.connect(transport)
-    await transport.handleRequest(req, res)
+    await instance.mcp.connect(transport)
+    const response = await transport.handleRequest(request)
     // Whatever was not an initialize has been refused; nobody will come back to it.
-    if (transport.sessionId === undefined) await server.close()
+    if (transport.sessionId === undefined) await instance.mcp.close()
+    return response
   }
 
+  const spoken = async (request: Request): Promise<Era> => {
+    if (eras !== 'both') return eras
+    return (await isLegacyRequest(request)) ? 'stateful' : 'stateless'
+  }
+  const answer = toNodeHandler({
+    fetch: async (request) => ((await spoken(request)) === 'stateful' ? stateful(request) : stateless.fetch(request)),
+  })
+  const validHost = localhostHostValidation()
+  const validOrigin = localhostOriginValidation()
   const http = createServer((req, res) => {
     if (!validHost(req, res) || !validOrigin(req, res)) return
     if (req.url !== '/mcp') return void res.writeHead(404).end()
-    stateful(req, res).catch((cause: unknown) => res.destroy(new Error('the fixture failed', { cause })))
+    const { method = '', url = '' } = req
+    answer(Object.assign(req, { method, url }), res).catch((cause: unknown) =>
+      res.destroy(new Error('the fixture failed', { cause })),
+    )
   })
   await new Promise<void>((resolve, reject) => http.once('error', reject).listen(port, '127.0.0.1', resolve))
   const address = http.address()
   if (address === null || typeof address === 'string') throw new Error('no port')
   return {
     url: `http://127.0.0.1:${address.port}/mcp`,
+    cancelled,
+    abandoned: async (name) => void (await until(() => cancelled.find((one) => one === name))),
     [Symbol.asyncDispose]: async () => {
-      for (const { server } of sessions.values()) await server.close()
+      for (const { mcp } of all()) await mcp.close()
+      await stateless.close()
       http.closeAllConnections()
       await new Promise((resolve) => http.close(resolve))
     },
@@ -137,7 +150,11 @@ export const serveFixture = async ({ port = 0 }: { readonly port?: number } = {}
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { port: { type: 'string', default: '0' } } })
-  const { url } = await serveFixture({ port: Number(values.port) })
+  const { values } = parseArgs({
+    options: { port: { type: 'string', default: '0' }, eras: { type: 'string', default: 'both' } },
+  })
+  const eras = (['both', 'stateful', 'stateless'] as const).find((one) => one === values.eras)
+  if (eras === undefined) throw new Error('--eras both|stateful|stateless')
+  const { url } = await serveFixture({ port: Number(values.port), eras })
   console.log(url)
 }

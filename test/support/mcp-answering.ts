@@ -1,8 +1,8 @@
 /** One HTTP answer of the scripted MCP server: as JSON, or as an event stream once something else has to be said first. */
 import type { ServerResponse } from 'node:http'
 import { sseEvent } from './event-stream.ts'
-import { HttpAnswer } from './mcp-script.ts'
-import type { Answer, Received, RpcError, Script } from './mcp-script.ts'
+import { HttpAnswer, RpcError } from './mcp-script.ts'
+import type { Answer, Received, Script } from './mcp-script.ts'
 
 export interface Answering {
   header(name: string, value: string): void
@@ -11,7 +11,8 @@ export interface Answering {
   event(message: string): void
   /** `id` is JSON text. */
   result(id: string, result: Answer): void
-  error(id: string, error: RpcError): void
+  /** `status`: of an error that is the whole answer; default 200, in the way results are sent. */
+  error(id: string, error: RpcError, status?: number): void
   http(answer: HttpAnswer): void
   end(): void
 }
@@ -44,30 +45,36 @@ export const answering = (res: ServerResponse, sse: Script['sse']): Answering =>
     res.writeHead(200, { 'content-type': 'application/json' })
     res.end(message)
   }
+  const http: Answering['http'] = ({ status, headers, body }) => {
+    if (res.headersSent) return void res.end()
+    res.writeHead(status, { ...headers })
+    res.end(body)
+  }
   return {
     header: (name, value) => void res.setHeader(name, value),
     open,
     event,
     result: (id, result) =>
       finish(`{"jsonrpc":"2.0","id":${id},"result":${typeof result === 'string' ? result : JSON.stringify(result)}}`),
-    error: (id, { code, message, data }) =>
-      finish(`{"jsonrpc":"2.0","id":${id},"error":${JSON.stringify({ code, message, data })}}`),
-    http: ({ status, headers, body }) => {
-      if (res.headersSent) return void res.end()
-      res.writeHead(status, { ...headers })
-      res.end(body)
+    error: (id, error, status = 200) => {
+      if (status === 200 || res.headersSent) finish(errorText(id, error))
+      else http(refusal(status, id, error))
     },
+    http,
     end: () => void res.end(),
   }
 }
 
+const errorText = (id: string, { code, message, data }: RpcError): string =>
+  `{"jsonrpc":"2.0","id":${id},"error":${JSON.stringify({ code, message, data })}}`
+
+/** A JSON-RPC error with an HTTP status of its own. `id` is JSON text. */
+export const refusal = (status: number, id: string, error: RpcError): HttpAnswer =>
+  new HttpAnswer(status, { 'content-type': 'application/json' }, errorText(id, error))
+
 /** A JSON-RPC error as a server gives it before it has looked at the message. */
 export const rpc = (status: number, code: number, text: string): HttpAnswer =>
-  new HttpAnswer(
-    status,
-    { 'content-type': 'application/json' },
-    JSON.stringify({ jsonrpc: '2.0', id: null, error: { code, message: text } }),
-  )
+  refusal(status, 'null', new RpcError(code, text))
 
 /** 401 for a request without the credential that the script insists on. */
 export const uncredited = ({ headers }: Received, { credential }: Script): HttpAnswer | undefined =>

@@ -13,7 +13,8 @@ type Method = (served: Served, call: Call) => Answer | Promise<Answer>
 
 export const dispatch = async (served: Served, call: Call): Promise<Answer> => {
   const method = call.received.message?.method ?? ''
-  const run = Object.hasOwn(methods, method) ? methods[method] : undefined
+  const known = { ...methods, ...(call.era === 'stateful' ? stateful : stateless) }
+  const run = Object.hasOwn(known, method) ? known[method] : undefined
   if (run === undefined) throw new RpcError(-32601, 'Method not found')
   return await run(served, call)
 }
@@ -47,8 +48,8 @@ const page =
     return `{"${key}":[${texts.join(',')}]${more}}`
   }
 
+/** Of both eras. */
 const methods: Readonly<Record<string, Method>> = {
-  ping: () => ({}),
   'tools/list': page('tools'),
   'prompts/list': page('prompts'),
   'resources/list': page('resources'),
@@ -71,10 +72,20 @@ const methods: Readonly<Record<string, Method>> = {
     const uri = parameter(call, 'uri')
     const resource = script.resources.find((one) => one.uri === uri)
     const template = script.templates.find(({ matches }) => matches.test(uri))
-    if (resource === undefined && template === undefined) throw new RpcError(-32002, 'Resource not found', { uri })
+    if (resource === undefined && template === undefined) {
+      throw new RpcError(call.era === 'stateful' ? -32002 : -32602, 'Resource not found', { uri })
+    }
     const read = resource === undefined ? template?.read?.(uri, call) : resource.read?.(call)
     return (await read) ?? { contents: [{ uri, mimeType: 'text/plain', text: `${script.name}:${uri}` }] }
   },
+  'completion/complete': ({ script }, call) => {
+    const values = script.complete(call.received.message?.params ?? {})
+    return { completion: { values, total: values.length, hasMore: false } }
+  },
+}
+
+const stateful: Readonly<Record<string, Method>> = {
+  ping: () => ({}),
   'resources/subscribe': (_, call) => {
     call.session?.subscriptions.add(parameter(call, 'uri'))
     return {}
@@ -87,10 +98,14 @@ const methods: Readonly<Record<string, Method>> = {
     if (call.session !== undefined) call.session.level = parameter(call, 'level')
     return {}
   },
-  'completion/complete': ({ script }, call) => {
-    const values = script.complete(call.received.message?.params ?? {})
-    return { completion: { values, total: values.length, hasMore: false } }
-  },
+}
+
+const stateless: Readonly<Record<string, Method>> = {
+  'server/discover': ({ script }) => ({
+    supportedVersions: script.revisions,
+    capabilities: script.capabilities ?? capabilitiesOf(script),
+    ...(script.instructions === undefined ? {} : { instructions: script.instructions }),
+  }),
 }
 
 /** What the server says it can do, unless its script says otherwise. */

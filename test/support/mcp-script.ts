@@ -1,5 +1,6 @@
 /** What the scripted MCP server can be told to be and to do. */
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Era } from '../../src/mcp/versions.ts'
 import type { SseStyle } from './event-stream.ts'
 import type { JsonObject, Message } from './raw-json.ts'
 
@@ -13,6 +14,8 @@ export interface Received {
   readonly text: string
   /** The body as a message; undefined when there was none. */
   readonly message: Message | undefined
+  /** What it looks like: stateless when its `_meta` names a revision, or its version header one of the stateless era. */
+  readonly era: Era
   /** Common name of the client's certificate. */
   readonly clientName: string | undefined
   /** Counts the connections from 1: requests with the same number came over the same one. */
@@ -40,8 +43,16 @@ export interface Call {
   /** The request's id as it was written. */
   readonly id: string
   readonly arguments: JsonObject
+  /** The era the server answers it in. */
+  readonly era: Era
+  /** `params._meta` */
+  readonly meta: JsonObject
+  /** Always undefined in the stateless era. */
   readonly session: Session | undefined
-  /** Aborted by `notifications/cancelled`. */
+  /** Of a request that is sent again with what the server asked for. */
+  readonly inputResponses: JsonObject | undefined
+  readonly requestState: string | undefined
+  /** Aborted by `notifications/cancelled`; in the stateless era, when the client closes the stream. */
   readonly cancelled: AbortSignal
   /** Aborted when the connection closes before the answer. */
   readonly disconnected: AbortSignal
@@ -49,9 +60,13 @@ export interface Call {
   notify(method: string, params?: Answer): void
   /** Reports progress, if the client asked for it. */
   progress(progress: number, total?: number): void
+  /** Logs; in the stateless era only when the request asks for logs (of any level). */
+  log(level: string, data: unknown): void
   /**
    * Asks the client; resolves with its answer. `id`: JSON text. `over`: the call's stream (default), the GET stream once
    * there is one, or the GET stream at once: then the question is lost when none is open, as happens with real servers.
+   * In the stateless era it answers with `input_required` and the tool is run again, from its beginning, with the client's
+   * next request: then it resolves. `id` is the question's key; earlier answers travel in the request state.
    */
   ask(method: string, params: Answer, how?: { readonly id?: string; readonly over?: Over }): Promise<Message>
   /** Breaks the connection off without an answer. */
@@ -66,6 +81,15 @@ export class RpcError extends Error {
     super(message)
     this.code = code
     this.data = data
+  }
+}
+
+/** Throw it to answer a stateless request with this result: `ask` does. */
+export class InputRequired extends Error {
+  readonly answer: Answer
+  constructor(answer: Answer) {
+    super('input required')
+    this.answer = answer
   }
 }
 
@@ -113,6 +137,14 @@ export interface Template {
 /** Everything may be changed while the server runs. */
 export interface Script {
   name: string
+  /** What it speaks. `both`: every request is answered in the era it comes in. */
+  era: Era | 'both'
+  /** The revisions of the stateless era that it knows. */
+  revisions: readonly string[]
+  /** What the results that clients may keep say about that, by method; spread into each. Undefined: nothing is said. */
+  caching: (method: string) => JsonObject | undefined
+  /** What it grants of the filter of a `subscriptions/listen`. */
+  grants: (filter: JsonObject) => JsonObject
   tools: readonly Tool[]
   prompts: readonly Prompt[]
   resources: readonly Resource[]
@@ -131,7 +163,7 @@ export interface Script {
   /** Default: what the rest of the script needs. */
   capabilities: JsonObject | undefined
   instructions: string | undefined
-  /** Offers a stream on GET; false: 405. */
+  /** Offers a stream on GET, and `subscriptions/listen`; false: 405, and 404. */
   stream: boolean
   /** A header it insists on; without it, 401. */
   credential: { readonly header: string; readonly value: string } | undefined
@@ -142,6 +174,28 @@ export interface Script {
   /** Values for an argument that is being typed. */
   complete: (params: JsonObject) => readonly string[]
 }
+
+/** A `subscriptions/listen` of a client that is still open. */
+export interface Listening {
+  /** The request's id as it was written, which is also the subscription's. */
+  readonly id: string
+  readonly received: Received
+  /** What was granted. */
+  readonly filter: JsonObject
+  /** Sends a notification with the subscription's id, whether it was asked for or not. */
+  notify(method: string, params?: JsonObject): void
+  /** The empty complete result, as a server says goodbye. */
+  end(): void
+  /** Breaks the connection off. */
+  cut(): void
+}
+
+/** The result that asks a stateless client. `requests`: key → `{ method, params }`. */
+export const inputRequired = (requests: JsonObject | undefined, requestState?: string): JsonObject => ({
+  resultType: 'input_required',
+  ...(requests === undefined ? {} : { inputRequests: requests }),
+  ...(requestState === undefined ? {} : { requestState }),
+})
 
 /** A result of one text. */
 export const says = (text: string): JsonObject => ({ content: [{ type: 'text', text }] })

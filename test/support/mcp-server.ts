@@ -1,4 +1,4 @@
-/** A small real MCP server without any SDK: it does what its script says, also what no server should, and remembers all. */
+/** A small real MCP server without any SDK, of either era: it does what its script says, also what no server should, and remembers all. */
 import { randomUUID } from 'node:crypto'
 import http from 'node:http'
 import https from 'node:https'
@@ -8,11 +8,14 @@ import { TLSSocket } from 'node:tls'
 import type { TlsOptions } from 'node:tls'
 import { answering, rpc, uncredited } from './mcp-answering.ts'
 import type { Answering } from './mcp-answering.ts'
+import { callOf, notification } from './mcp-call.ts'
 import { capabilitiesOf, dispatch } from './mcp-dispatch.ts'
-import type { Call, Received, Script, Session } from './mcp-script.ts'
-import { HttpAnswer, RpcError, standardTools } from './mcp-script.ts'
+import { listens } from './mcp-listen.ts'
+import type { Listening, Received, Script, Session } from './mcp-script.ts'
+import { HttpAnswer, InputRequired, never, RpcError, standardTools } from './mcp-script.ts'
+import { eraOf, fault, stateless, statusOf } from './mcp-stateless.ts'
 import type { JsonObject, Message } from './raw-json.ts'
-import { message, rawMember } from './raw-json.ts'
+import { asObject, message, rawMember } from './raw-json.ts'
 import { waitingRoom } from './waiting-room.ts'
 
 export interface McpServer extends AsyncDisposable {
@@ -25,17 +28,24 @@ export interface McpServer extends AsyncDisposable {
   readonly sessions: Map<string, Session>
   /** How often each tool was executed. */
   readonly executions: Map<string, number>
-  /** The ids of requests that clients cancelled, as written. */
+  /** The ids of requests that clients cancelled, as written: by a notification, or in the stateless era by closing the stream. */
   readonly cancelled: string[]
   /** How many GET streams are open. */
   readonly streams: number
+  /** The `subscriptions/listen` streams that are open, oldest first. */
+  readonly listening: readonly Listening[]
   /** How many messages of a method arrived (or HTTP requests of a kind: `GET`, `DELETE`). */
   count(method: string): number
   /** The first that arrived, or will, and fits. */
   next(fits: (received: Received) => boolean): Promise<Received>
   /** The first of a JSON-RPC method. */
   nextOf(method: string): Promise<Received>
-  /** Sends a notification to every session's GET stream, or to one's; returns to how many. */
+  /** Looks again whenever something has happened here, until there is something other than undefined. */
+  until<T>(look: () => T | undefined): Promise<T>
+  /**
+   * Sends a notification to every session's GET stream, or to one's, and to whoever listens for it in the stateless era;
+   * returns to how many.
+   */
   notify(method: string, params?: JsonObject, session?: string): number
   /** A change of the tools, and the notification. */
   setTools(tools: Script['tools']): void
@@ -55,6 +65,10 @@ export interface Hosting {
 
 const script = (given: Partial<Script>): Script => ({
   name: 'fixture',
+  era: 'stateful',
+  revisions: ['2026-07-28'],
+  caching: () => ({ ttlMs: 0, cacheScope: 'private' }),
+  grants: (filter) => filter,
   tools: standardTools,
   prompts: [],
   resources: [],
@@ -94,12 +108,14 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
   const asked = new Map<string, (answer: Message) => void>()
   const running = new Map<string, AbortController>()
   const key = (session: Session | undefined, id: string): string => `${session?.id ?? ''} ${id}`
+  const listening = listens(self.script, () => setImmediate(wake))
 
   const receive = async (req: IncomingMessage): Promise<Received> => {
     const chunks: Buffer[] = []
     for await (const chunk of req) chunks.push(Buffer.from(chunk))
     const body = Buffer.concat(chunks)
     const text = body.toString()
+    const message = parsed(text)
     const peer = req.socket instanceof TLSSocket ? req.socket.getPeerCertificate().subject?.CN : undefined
     return {
       http: req.method ?? '',
@@ -107,7 +123,8 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
       headers: req.headers,
       body,
       text,
-      message: parsed(text),
+      message,
+      era: eraOf(req.headers, message),
       clientName: Array.isArray(peer) ? peer[0] : peer,
       connection: connections.get(req.socket) ?? 0,
     }
@@ -123,20 +140,22 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
     await self.script.before?.(received)
     if (res.destroyed) return
     const answer = answering(res, self.script.sse)
+    const { era } = self.script
+    const spoken = era === 'both' ? received.era : era
     try {
-      await serve(received, res, answer)
+      const refusal = self.script.refuse?.(received) ?? uncredited(received, self.script)
+      if (refusal !== undefined) throw refusal
+      if (received.http === 'POST' && received.message === undefined) throw rpc(400, -32700, 'Parse error')
+      await (spoken === 'stateful' ? serveStateful : serveStateless)(received, res, answer)
     } catch (error) {
       const id = received.message === undefined ? 'null' : (rawMember(received.text, 'id') ?? 'null')
+      const known = error instanceof RpcError ? error : new RpcError(-32603, String(error))
       if (error instanceof HttpAnswer) answer.http(error)
-      else if (error instanceof RpcError) answer.error(id, error)
-      else answer.error(id, new RpcError(-32603, String(error)))
+      else answer.error(id, known, spoken === 'stateless' ? statusOf(known) : 200)
     }
   }
 
-  const serve = async (received: Received, res: ServerResponse, answer: Answering): Promise<void> => {
-    const refusal = self.script.refuse?.(received) ?? uncredited(received, self.script)
-    if (refusal !== undefined) throw refusal
-    if (received.http === 'POST' && received.message === undefined) throw rpc(400, -32700, 'Parse error')
+  const serveStateful = async (received: Received, res: ServerResponse, answer: Answering): Promise<void> => {
     if (received.message?.method === 'initialize') return initialize(received, answer)
     const session = sessionOf(received)
     if (received.http === 'GET') return openStream(session, res, answer)
@@ -154,11 +173,58 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
     }
     const abort = new AbortController()
     running.set(key(session, id), abort)
+    const stream = () => streamOf(session?.id ?? '')
     try {
-      const call = callOf(received, id, session, answer, abort.signal, res)
+      const call = callOf({
+        era: 'stateful',
+        received,
+        id,
+        session,
+        answer,
+        res,
+        cancelled: abort.signal,
+        stream,
+        streamOnce: () => until(stream),
+        expect: (question, answered) => void asked.set(key(session, question), answered),
+      })
       answer.result(id, await dispatch(self, call))
     } finally {
       running.delete(key(session, id))
+    }
+  }
+
+  const serveStateless = async (received: Received, res: ServerResponse, answer: Answering): Promise<void> => {
+    if (received.http !== 'POST') throw new HttpAnswer(405, { allow: 'POST' })
+    const refusal = fault(received, self.script)
+    if (refusal !== undefined) throw refusal
+    const id = rawMember(received.text, 'id')
+    const method = received.message?.method ?? ''
+    if (id === undefined) return answer.http(new HttpAnswer(202))
+    if (method === 'subscriptions/listen' && self.script.stream) return listening.accept(id, received, res, answer)
+    const abort = new AbortController()
+    res.once('close', () => {
+      if (res.writableEnded) return
+      self.cancelled.push(id)
+      abort.abort()
+      wake()
+    })
+    const call = callOf({
+      era: 'stateless',
+      received,
+      id,
+      session: undefined,
+      answer,
+      res,
+      cancelled: abort.signal,
+      stream: () => undefined,
+      streamOnce: never,
+      expect: () => undefined,
+    })
+    try {
+      answer.result(id, stateless(await dispatch(self, call), method, self.script))
+    } catch (error) {
+      if (!(error instanceof InputRequired)) throw error
+      answer.result(id, stateless(error.answer, method, self.script))
     }
   }
 
@@ -214,43 +280,6 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
     wake()
   }
 
-  let questions = 0
-  const callOf = (
-    received: Received,
-    id: string,
-    session: Session | undefined,
-    answer: Answering,
-    cancelled: AbortSignal,
-    res: ServerResponse,
-  ): Call => {
-    const token = rawMember(received.text, 'params', '_meta', 'progressToken')
-    const gone = new AbortController()
-    res.once('close', () => gone.abort())
-    return {
-      received,
-      id,
-      arguments: asObject(received.message?.params?.['arguments']),
-      session,
-      cancelled,
-      disconnected: gone.signal,
-      notify: (method, params) => answer.event(notification(method, params)),
-      progress: (progress, total) => {
-        if (token === undefined) return
-        const rest = total === undefined ? '' : `,"total":${total}`
-        answer.event(notification('notifications/progress', `{"progressToken":${token},"progress":${progress}${rest}}`))
-      },
-      ask: async (method, params, { id: own = JSON.stringify(`question-${++questions}`), over = 'call' } = {}) => {
-        const open = () => streamOf(session?.id ?? '')
-        const chosen = await { call: () => answer, stream: () => until(open), 'stream at once': open }[over]()
-        return await new Promise((resolve) => {
-          asked.set(key(session, own), resolve)
-          chosen?.event(`{"jsonrpc":"2.0","id":${own},"method":${JSON.stringify(method)},"params":${asText(params)}}`)
-        })
-      },
-      cut: () => res.destroy(),
-    }
-  }
-
   const listener = (req: IncomingMessage, res: ServerResponse): void => {
     handle(req, res).catch(() => res.destroy())
   }
@@ -274,7 +303,7 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
     const told = new Set([...streams].map(({ session }) => session).filter((id) => only === undefined || id === only))
     // One stream of a session, never all of them: a message belongs on one stream.
     for (const id of told) streamOf(id)?.event(notification(method, params))
-    return told.size
+    return told.size + (only === undefined ? listening.notify(method, params) : 0)
   }
   const next: McpServer['next'] = (fits) => until(() => self.received.find(fits))
 
@@ -286,6 +315,10 @@ export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: H
       return streams.size
     },
     count: (method) => counts.get(method) ?? 0,
+    get listening() {
+      return listening.open
+    },
+    until,
     next,
     nextOf: (method) => next(({ message }) => message?.method === method),
     notify,
@@ -316,8 +349,3 @@ const parsed = (text: string): Message | undefined => {
     return undefined
   }
 }
-
-const asObject = (value: unknown): JsonObject => (typeof value === 'object' && value !== null ? { ...value } : {})
-const asText = (value: JsonObject | string): string => (typeof value === 'string' ? value : JSON.stringify(value))
-const notification = (method: string, params?: JsonObject | string): string =>
-  `{"jsonrpc":"2.0","method":${JSON.stringify(method)}${params === undefined ? '' : `,"params":${asText(params)}`}}`

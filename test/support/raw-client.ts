@@ -8,6 +8,7 @@ import { waitingRoom } from './waiting-room.ts'
 
 export { request } from './http-request.ts'
 export type { Reply } from './http-request.ts'
+export { stateless } from './stateless-client.ts'
 
 /** What a client answers when a server asks: a result (or its JSON text); undefined: it stays silent. */
 export type Answers = Readonly<

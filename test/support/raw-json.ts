@@ -3,6 +3,10 @@ import { z } from 'zod'
 
 export type JsonObject = { readonly [key: string]: unknown }
 
+/** A copy of an object; of anything else, an empty one. */
+export const asObject = (value: unknown): JsonObject =>
+  typeof value === 'object' && value !== null ? { ...value } : {}
+
 /** A JSON-RPC message: its text and what it says. `id` as parsed; the exact one is `rawMember(raw, 'id')`. */
 export interface Message {
   readonly raw: string

@@ -9,6 +9,7 @@ export const httpServer = (name: string, url: string, changes: Partial<HttpServe
   const tls = protocol === 'https:'
   return {
     kind: 'http',
+    transport: 'streamable',
     name,
     place: { line: 2, column: 3 },
     enabled: true,
@@ -46,5 +47,5 @@ export const registryOf = (
     ...changes,
   },
   servers,
-  sessions: { idleMs: 3_600_000 },
+  sessions: { idleMs: 3_600_000, pool: { size: 64, idleMs: 300_000, inputMs: 300_000 } },
 })

@@ -1,0 +1,68 @@
+/** What is said on a subscriptions/listen stream: what the client wants to hear, and each message with the stream's id. */
+import { lists } from '../catalog/server-catalogue.ts'
+import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
+import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
+import type { Span } from '../mcp/message.ts'
+
+/** What a merged list is announced as; templates change with resources. */
+export type ListKind = (typeof LIST_KINDS)[number]
+export const LIST_KINDS = [lists['tools/list'].kind, lists['prompts/list'].kind, lists['resources/list'].kind] as const
+
+/** What a client wants to hear of. URIs are exposed ones, each once. */
+export interface ListenFilter {
+  readonly kinds: readonly ListKind[]
+  readonly uris: readonly string[]
+}
+
+/** Resources on one stream; each may cost its server something. */
+const MOST_URIS = 1000
+
+const wanted = (kind: ListKind): string => `${kind}ListChanged`
+
+/** The filter of a listen request; otherwise what is wrong with it. */
+export const parseListenFilter = (bytes: Buffer, params: Span | undefined): ListenFilter | { readonly why: string } => {
+  const filter = params === undefined ? undefined : members(bytes, params).get('notifications')
+  if (filter === undefined || bytes[filter.start] !== OPEN_OBJECT) return { why: 'notifications must be an object' }
+  const said = members(bytes, filter)
+  const kinds: ListKind[] = []
+  for (const kind of LIST_KINDS) {
+    const span = said.get(wanted(kind))
+    const text = span === undefined ? 'false' : textOf(bytes, span)
+    if (text === 'true') kinds.push(kind)
+    else if (text !== 'false') return { why: `${wanted(kind)} must be true or false` }
+  }
+  const array = said.get('resourceSubscriptions')
+  const spans = array === undefined ? [] : elements(bytes, array)
+  if ((array !== undefined && bytes[array.start] !== OPEN_ARRAY) || spans.some(({ start }) => bytes[start] !== QUOTE))
+    return { why: 'resourceSubscriptions must be an array of URIs' }
+  const uris = new Set(spans.map((span) => stringOf(bytes, span)))
+  if (uris.size > MOST_URIS) return { why: `resourceSubscriptions may have ${MOST_URIS} URIs at most` }
+  return { kinds, uris: [...uris] }
+}
+
+const OPEN_OBJECT = 0x7b
+const OPEN_ARRAY = 0x5b
+const QUOTE = 0x22
+
+/** `id` is the listen request's id as raw JSON: it marks every message of the stream, a number as a number. */
+const notification = (id: string, method: string, params: string): Buffer =>
+  Buffer.from(`{"jsonrpc":"2.0","method":"notifications/${method}","params":{"_meta":${meta(id)}${params}}}`)
+const meta = (id: string): string => `{"${META_SUBSCRIPTION_ID}":${id}}`
+
+/** The first message: what of the filter will be honoured. */
+export const acknowledged = (id: string, { kinds, uris }: ListenFilter): Buffer => {
+  const honoured = {
+    ...Object.fromEntries(kinds.map((kind) => [wanted(kind), true])),
+    ...(uris.length > 0 && { resourceSubscriptions: uris }),
+  }
+  return notification(id, 'subscriptions/acknowledged', `,"notifications":${JSON.stringify(honoured)}`)
+}
+
+export const listChanged = (id: string, kind: ListKind): Buffer => notification(id, `${kind}/list_changed`, '')
+
+export const resourceUpdated = (id: string, uri: string): Buffer =>
+  notification(id, 'resources/updated', `,"uri":${JSON.stringify(uri)}`)
+
+/** The result that ends the stream by the gateway's own doing. */
+export const listenEnded = (id: string): string =>
+  `{"jsonrpc":"2.0","id":${id},"result":{"resultType":"complete","_meta":${meta(id)}}}`

@@ -1,0 +1,232 @@
+/** subscriptions/listen, ended here: one stream of ours to each client, fed by the catalogue and by the servers' own news. */
+import { resourceRow, type RoutingTable } from '../catalog/routing-table.ts'
+import type { Message } from '../mcp/message.ts'
+import {
+  acknowledged,
+  listChanged,
+  listenEnded,
+  type ListKind,
+  parseListenFilter,
+  resourceUpdated,
+} from './listen-messages.ts'
+import type { Reply } from './reply.ts'
+import type { Upstream } from './upstream.ts'
+
+export interface ListenRequest {
+  /** Raw JSON. */
+  readonly id: string
+  readonly message: Message
+  readonly bytes: Buffer
+  readonly reply: Reply
+}
+
+export interface Listeners {
+  /** Streams open now. */
+  readonly size: number
+  /** Answers `reply` fully; resolves when its stream is over. */
+  open(request: ListenRequest): Promise<void>
+  /** The merged lists of these kinds are other ones now. */
+  announce(kinds: readonly ListKind[]): void
+  /** The registry, and with it some servers, are other ones now. */
+  rewatch(): void
+  /** Ends every stream as a server should: with a result. */
+  close(): void
+}
+
+interface Options {
+  readonly upstreams: ReadonlyMap<string, Upstream>
+  readonly table: () => RoutingTable
+  /** Streams of all clients together. */
+  readonly mostStreams: number
+}
+
+/** A server's own URI → the one its clients know. */
+type Uris = ReadonlyMap<string, string>
+
+/** The resources of one server that one stream hears of. */
+interface Watch {
+  readonly upstream: Upstream
+  readonly asked: Uris
+  /** Those of them that it agreed to and the registry shows. */
+  uris: Uris
+  agreed: boolean
+  readonly ending: AbortController
+}
+
+interface Stream {
+  readonly id: string
+  readonly reply: Reply
+  readonly kinds: readonly ListKind[]
+  /** Server → what is heard of it. */
+  readonly watches: Map<string, Watch>
+  /** What happened before the acknowledgement, which has to come first; the same news only once. */
+  early: Map<string, Buffer> | undefined
+  /** Frees everything. */
+  end(): void
+}
+
+export const listeners = (options: Options): Listeners => {
+  const { upstreams, table, mostStreams } = options
+  const streams = new Set<Stream>()
+
+  const say = (stream: Stream, message: Buffer): void => {
+    if (stream.early === undefined) stream.reply.message(message)
+    else stream.early.set(message.toString(), message)
+  }
+
+  const finish = (stream: Stream): void => {
+    if (stream.early !== undefined) stream.reply.message(acknowledged(stream.id, { kinds: stream.kinds, uris: [] }))
+    stream.reply.end(listenEnded(stream.id))
+    stream.end()
+  }
+  /** A stream that will never say anything again is over. */
+  const finishWhenEmpty = (stream: Stream): void => {
+    if (stream.early === undefined && stream.kinds.length === 0 && stream.watches.size === 0) finish(stream)
+  }
+
+  const drop = (stream: Stream, watch: Watch): void => {
+    const { name } = watch.upstream.server
+    watch.ending.abort()
+    if (stream.watches.get(name) === watch) stream.watches.delete(name)
+  }
+
+  /** Resolves when the server has agreed or refused, and never when it does not say. */
+  const begin = async (stream: Stream, upstream: Upstream, asked: Uris): Promise<void> => {
+    const { name } = upstream.server
+    const watch: Watch = { upstream, asked, uris: asked, agreed: false, ending: new AbortController() }
+    const { signal } = watch.ending
+    stream.watches.set(name, watch)
+    const agreed = await upstream.watch(
+      [...asked.keys()],
+      (own) => {
+        const uri = asked.has(own) ? watch.uris.get(own) : exposedUri(table(), name, own)
+        if (!signal.aborted && uri !== undefined) say(stream, resourceUpdated(stream.id, uri))
+      },
+      signal,
+    )
+    if (signal.aborted) return
+    watch.agreed = true
+    watch.uris = new Map(agreed.flatMap((own) => entry(watch.uris, own)))
+    if (watch.uris.size > 0) return
+    drop(stream, watch)
+    finishWhenEmpty(stream)
+  }
+
+  /** Which server has which of these URIs; those that nobody has are left out. */
+  const owners = (uris: Iterable<string>): Map<string, Map<string, string>> => {
+    const found = new Map<string, Map<string, string>>()
+    for (const uri of uris) {
+      const row = resourceRow(table(), uri)
+      if (row === undefined || !upstreams.has(row.server)) continue
+      found.set(row.server, (found.get(row.server) ?? new Map<string, string>()).set(row.own, uri))
+    }
+    return found
+  }
+
+  const open = async (stream: Stream, uris: readonly string[]): Promise<void> => {
+    // The client sees at once that its stream is there; the acknowledgement may have to wait for servers.
+    stream.reply.openStream()
+    await Promise.all(
+      [...owners(uris)].flatMap(([name, asked]) => {
+        const upstream = upstreams.get(name)
+        return upstream === undefined ? [] : [within(upstream.server.listTimeoutMs, begin(stream, upstream, asked))]
+      }),
+    )
+    const honoured = new Set<string>()
+    for (const watch of stream.watches.values()) {
+      if (watch.agreed) for (const uri of watch.uris.values()) honoured.add(uri)
+      else drop(stream, watch)
+    }
+    stream.reply.message(
+      acknowledged(stream.id, { kinds: stream.kinds, uris: uris.filter((uri) => honoured.has(uri)) }),
+    )
+    const early = stream.early ?? new Map<string, Buffer>()
+    stream.early = undefined
+    for (const message of early.values()) stream.reply.message(message)
+    finishWhenEmpty(stream)
+  }
+
+  return {
+    get size() {
+      return streams.size
+    },
+    async open({ id, message, bytes, reply }) {
+      const filter = parseListenFilter(bytes, message.params)
+      if ('why' in filter) {
+        reply.refuse('bad-params', id, { subject: filter.why })
+        return
+      }
+      if (streams.size >= mostStreams) {
+        reply.refuse('too-many-streams', id)
+        return
+      }
+      await new Promise<void>((resolve, reject) => {
+        const stream: Stream = {
+          id,
+          reply,
+          kinds: filter.kinds,
+          watches: new Map(),
+          early: new Map(),
+          end() {
+            streams.delete(stream)
+            for (const watch of stream.watches.values()) watch.ending.abort()
+            stream.watches.clear()
+            resolve()
+          },
+        }
+        if (reply.ended) {
+          resolve()
+          return
+        }
+        streams.add(stream)
+        reply.onClose(() => stream.end())
+        open(stream, filter.uris).catch(reject)
+      })
+    },
+    announce(kinds) {
+      for (const stream of streams)
+        for (const kind of kinds) if (stream.kinds.includes(kind)) say(stream, listChanged(stream.id, kind))
+    },
+    rewatch() {
+      for (const stream of streams) {
+        const wanted = owners([...stream.watches.values()].flatMap(({ uris }) => [...uris.values()]))
+        for (const [name, watch] of stream.watches) {
+          const uris = wanted.get(name)
+          if (uris !== undefined && upstreams.get(name) === watch.upstream && isPart(uris, watch.uris)) {
+            watch.uris = uris
+            wanted.delete(name)
+          } else drop(stream, watch)
+        }
+        for (const [name, uris] of wanted) {
+          const upstream = upstreams.get(name)
+          if (upstream !== undefined) void begin(stream, upstream, uris)
+        }
+        finishWhenEmpty(stream)
+      }
+    },
+    close() {
+      for (const stream of streams) finish(stream)
+    },
+  }
+}
+
+/** The URI that clients know; a server may also tell of something below what it was asked about. */
+const exposedUri = (table: RoutingTable, server: string, own: string): string =>
+  table.servers.get(server)?.prefixedResources === true ? `${server}+${own}` : own
+
+const entry = (uris: Uris, own: string): readonly (readonly [string, string])[] => {
+  const exposed = uris.get(own)
+  return exposed === undefined ? [] : [[own, exposed]]
+}
+
+const isPart = (part: Uris, of: Uris): boolean => [...part].every(([own, exposed]) => of.get(own) === exposed)
+
+/** Resolves when the work is done or the time is up. */
+const within = async (limitMs: number, work: Promise<void>): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs)
+  })
+  await Promise.race([work, late])
+  clearTimeout(timer)
+}

@@ -1,0 +1,87 @@
+/** The places of the pool: which session is free for whom, which is given up for another, which has been idle for too long. */
+import { randomBytes } from 'node:crypto'
+import { STATEFUL_VERSIONS } from '../mcp/versions.ts'
+import type { PoolOptions } from '../registry/model.ts'
+import { ClientState } from './client-session.ts'
+import type { Declared } from './declared.ts'
+import type { Upstream } from './upstream.ts'
+
+/** One session at a server, which the upstream opens with the first call. No id leads to it. */
+export interface PoolSlot {
+  readonly key: string
+  readonly upstream: Upstream
+  readonly client: ClientState
+}
+
+export interface PoolSlots {
+  /** A free session for this principal and what its client declared, the latest used first; undefined: all are in use. */
+  take(upstream: Upstream, principal: string, declared: Declared): PoolSlot | undefined
+  /** Its call ended as calls do: it is free again. */
+  give(slot: PoolSlot): void
+  /** It is not used again. Resolves when its server has been told. */
+  end(slot: PoolSlot): Promise<void>
+  /** Ends those that were free for too long. */
+  sweep(): void
+  all(): Iterable<PoolSlot>
+  readonly size: number
+}
+
+export const poolSlots = (options: { readonly limits: () => PoolOptions; readonly now: () => number }): PoolSlots => {
+  const { limits, now } = options
+  const slots = new Set<PoolSlot>()
+  /** Free since when, in ms since the epoch; in the order in which they became free. */
+  const free = new Map<PoolSlot, number>()
+
+  const make = (key: string, upstream: Upstream, declared: Declared): PoolSlot => {
+    const nowMs = now()
+    const claims = {
+      ...declared,
+      key: randomBytes(16).toString('base64url'),
+      createdMs: nowMs,
+      protocolVersion: STATEFUL_VERSIONS[0],
+    }
+    const client = new ClientState({ claims, servers: new Map(), directCalls: new Map(), lastUsedMs: nowMs })
+    const slot = { key, upstream, client }
+    slots.add(slot)
+    return slot
+  }
+  const self: PoolSlots = {
+    take(upstream, principal, declared) {
+      const { clientName, clientVersion, capabilities } = declared
+      const key = JSON.stringify([principal, capabilities, clientName, clientVersion])
+      const freeHere = [...free.keys()].filter((slot) => slot.upstream === upstream)
+      const again = freeHere.findLast((slot) => slot.key === key)
+      if (again !== undefined) {
+        free.delete(again)
+        return again
+      }
+      const held = [...slots].filter((slot) => slot.upstream === upstream).length
+      if (held < limits().size) return make(key, upstream, declared)
+      const [oldest] = freeHere
+      if (oldest === undefined) return undefined
+      void self.end(oldest)
+      return make(key, upstream, declared)
+    },
+    give(slot) {
+      if (slots.has(slot)) free.set(slot, now())
+    },
+    async end(slot) {
+      free.delete(slot)
+      if (!slots.delete(slot)) return
+      const { client, upstream } = slot
+      // What is still being opened for it is closed again.
+      client.left = true
+      await upstream.leave(client)
+      client.session.servers.clear()
+    },
+    sweep() {
+      const before = now() - limits().idleMs
+      for (const [slot, sinceMs] of free) if (sinceMs < before) void self.end(slot)
+    },
+    all: () => slots,
+    get size() {
+      return slots.size
+    },
+  }
+  return self
+}

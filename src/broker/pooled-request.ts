@@ -1,0 +1,69 @@
+/** What a stateless request for a stateful server says of itself, and what of the server's news is for it. */
+import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import { LOG_LEVELS } from '../mcp/log-levels.ts'
+import type { Message, Span } from '../mcp/message.ts'
+import { scan } from '../mcp/scan.ts'
+import { requestDigest, type StateBinding } from '../sessions/request-state.ts'
+import { statelessNotification } from '../translation/notification.ts'
+import type { ServerMessage } from './server-message.ts'
+import type { PooledRequest } from './session-pool.ts'
+
+type Notification = Extract<ServerMessage, { kind: 'notification' }>
+
+/** What the state of this request is bound to. */
+export const bindingOf = ({ principal, upstream, method, literal, message, bytes }: PooledRequest): StateBinding => ({
+  principal,
+  server: upstream.server.name,
+  method,
+  digest: requestDigest(
+    stringOf(bytes, literal),
+    message.arguments === undefined ? undefined : textOf(bytes, message.arguments),
+  ),
+})
+
+/** `params.requestState`, whatever it is. */
+export const stateOf = ({ message, bytes }: PooledRequest): Span | undefined =>
+  message.params === undefined ? undefined : members(bytes, message.params).get('requestState')
+
+/** The level from which on it wants to hear log messages; undefined: none of them. */
+export const wantedLevel = (bytes: Buffer, { metaLogLevel }: Message): string | undefined =>
+  metaLogLevel === undefined ? undefined : stringOf(bytes, metaLogLevel)
+
+export const isLevel = (level: string): boolean => LOG_LEVELS.includes(level)
+
+/** Whether its client shows URLs (2026-07-28 elicitation, capabilities: not without saying so). */
+export const maySeeUrls = ({ bytes, message }: Pick<PooledRequest, 'bytes' | 'message'>): boolean => {
+  const declared = message.metaClientCapabilities
+  const elicitation = declared === undefined ? undefined : members(bytes, declared).get('elicitation')
+  return elicitation !== undefined && bytes[members(bytes, elicitation).get('url')?.start ?? -1] === 0x7b
+}
+
+/** A notification of the server as this request's client takes it; undefined: it did not ask for it. `token` is the call's own. */
+export const heardBy = (request: PooledRequest, token: string, notification: Notification): Buffer | undefined => {
+  const { bytes, message } = request
+  switch (notification.method) {
+    case 'notifications/progress': {
+      const wanted = message.metaProgressToken
+      if (wanted === undefined || tokenOf(notification) !== token) return undefined
+      return statelessNotification(notification.bytes, { progressToken: textOf(bytes, wanted) })
+    }
+    case 'notifications/message': {
+      const wanted = wantedLevel(bytes, message)
+      if (wanted === undefined || LOG_LEVELS.indexOf(levelOf(notification)) < LOG_LEVELS.indexOf(wanted))
+        return undefined
+      return statelessNotification(notification.bytes)
+    }
+    default:
+      return statelessNotification(notification.bytes)
+  }
+}
+
+const tokenOf = ({ bytes }: Notification): string | undefined => {
+  const scanned = scan(bytes)
+  const span = scanned.ok ? scanned.message.progressToken : undefined
+  return span === undefined ? undefined : textOf(bytes, span)
+}
+const levelOf = ({ bytes, params }: Notification): string => {
+  const level = params === undefined ? undefined : members(bytes, params).get('level')
+  return level === undefined ? '' : stringOf(bytes, level)
+}

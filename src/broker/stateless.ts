@@ -1,0 +1,107 @@
+/** What the gateway answers a stateless client, method by method. */
+import type { Catalogue } from '../catalog/catalogue.ts'
+import { type ListMethod, lists } from '../catalog/server-catalogue.ts'
+import { members, stringOf } from '../mcp/json-text.ts'
+import type { Message } from '../mcp/message.ts'
+import { isMethodOf, type MethodName as AnyMethod } from '../mcp/methods.ts'
+import type { RequestHead } from '../mcp/request-head.ts'
+import { statelessFault } from '../mcp/stateless-request.ts'
+import { STATELESS_VERSIONS } from '../mcp/versions.ts'
+import type { Context } from './context.ts'
+import { discoverResult } from './discover.ts'
+import { resultMeta } from './gateway-info.ts'
+import { pageOf } from './paging.ts'
+import type { Reply } from './reply.ts'
+import { call } from './stateless-call.ts'
+import { askAboutTask } from './stateless-tasks.ts'
+
+type MethodName = AnyMethod<'stateless'>
+
+/** One message of a stateless client: all there is to know of it. */
+export interface StatelessIncoming {
+  readonly context: Context
+  readonly head: RequestHead
+  /** The trace context's headers; names in lower case. */
+  readonly trace: Readonly<Record<string, string>>
+  readonly message: Message
+  readonly bytes: Buffer
+  readonly reply: Reply
+}
+interface IncomingRequest extends StatelessIncoming {
+  readonly id: string
+  readonly method: MethodName
+}
+
+type Answer = (request: IncomingRequest) => void | Promise<void>
+
+/** In the order the specification wants: header against body, `_meta`, revision, standard headers, then the method. */
+export const answerStateless = async (incoming: StatelessIncoming): Promise<void> => {
+  const { head, message, bytes, reply } = incoming
+  const { id, method } = message
+  const fault = statelessFault(head, message, bytes)
+  if (fault !== undefined) {
+    const { requested } = fault
+    reply.refuse(fault.reason, message.kind === 'request' ? id : undefined, {
+      subject: fault.detail,
+      ...(requested !== undefined && { extra: { supported: STATELESS_VERSIONS, requested } }),
+    })
+  } else if (message.kind !== 'request' || id === undefined) {
+    // Over HTTP a closed stream is the only cancellation; nothing else is said without wanting an answer.
+    reply.accepted()
+  } else if (method === undefined || !isMethodOf('stateless', method)) {
+    reply.refuse('unknown-method', id, method === undefined ? {} : { subject: method })
+  } else await requests[method]({ ...incoming, id, method })
+}
+
+const discover: Answer = ({ context, id, reply }) =>
+  reply.result(id, discoverResult(context.catalogue(), context.version, context.isSettled))
+
+const list = (method: ListMethod): Answer => {
+  const capability = method.slice(0, method.indexOf('/'))
+  return async ({ context, message, bytes, reply, id }) => {
+    await context.settled()
+    const catalogue: Catalogue = context.catalogue()
+    // What server/discover does not declare is not there.
+    if (!Object.hasOwn(catalogue.capabilities, capability)) {
+      reply.refuse('unknown-method', id, { subject: `no server has ${capability}` })
+      return
+    }
+    const cursor = message.params === undefined ? undefined : members(bytes, message.params).get('cursor')
+    const page = pageOf(catalogue.lists.stateless[method], cursor === undefined ? undefined : stringOf(bytes, cursor))
+    if (page === undefined) {
+      reply.refuse('bad-cursor', id)
+      return
+    }
+    const { ttlMs, scope } = catalogue.caching[method]
+    const next = page.nextCursor === undefined ? '' : `,"nextCursor":${JSON.stringify(page.nextCursor)}`
+    reply.result(
+      id,
+      `{"resultType":"complete","${lists[method].items}":`,
+      page.items,
+      `${next},"ttlMs":${ttlMs},"cacheScope":"${scope}","_meta":${resultMeta(context.version)}}`,
+    )
+  }
+}
+
+const listen: Answer = async ({ context, message, bytes, reply, id }) => {
+  await context.settled()
+  await context.listeners.open({ id, message, bytes, reply })
+}
+
+const requests: Readonly<Record<MethodName, Answer>> = {
+  'server/discover': discover,
+  'tools/list': list('tools/list'),
+  'prompts/list': list('prompts/list'),
+  'resources/list': list('resources/list'),
+  'resources/templates/list': list('resources/templates/list'),
+  'tools/call': (request) => call({ ...request, method: 'tools/call' }),
+  'prompts/get': (request) => call({ ...request, method: 'prompts/get' }),
+  'resources/read': (request) => call({ ...request, method: 'resources/read' }),
+  'completion/complete': (request) => call({ ...request, method: 'completion/complete' }),
+  'subscriptions/listen': listen,
+  'tasks/get': askAboutTask,
+  'tasks/update': askAboutTask,
+  'tasks/cancel': askAboutTask,
+  // A notification sent as a request is a method nobody has.
+  'notifications/cancelled': ({ reply, id, method }) => reply.refuse('unknown-method', id, { subject: method }),
+}
