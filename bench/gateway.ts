@@ -1,5 +1,5 @@
 /** The gateway as it is shipped: `node dist/main.js up`, one Envoy worker, on its own core. */
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -46,7 +46,9 @@ const PATIENCE_MS = 30_000
 
 export const startGateway = async ({ cores, main, envoy, servers }: GatewayOptions): Promise<Gateway> => {
   const directory = await mkdtemp(join(tmpdir(), 'bench-'))
-  const file = join(directory, 'registry.yaml')
+  // The folder above a registry's is watched too: nobody else may be busy in it.
+  const file = join(directory, 'own', 'registry.yaml')
+  await mkdir(join(directory, 'own'))
   await writeFile(file, registry(servers))
   const [port, admin] = [await freePort(), await freePort()]
   const args = ['up', file, '--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${admin}`]

@@ -133,9 +133,11 @@ const tools = ({ catalogue, registry, upstreams }: Parts): readonly ToolStatus[]
     const found = upstreams.get(server.name)?.era()
     if (found !== undefined) paths.set(server.name, pathsOf(server, found.eras))
   }
-  return [...catalogue.table.tools.values()].map(({ exposed, server, own }) => {
+  return [...catalogue.table.tools.values()].map(({ exposed, server, own, only }) => {
     const known = paths.get(server)
-    return { name: exposed, server, own, ...(known !== undefined && { paths: known }) }
+    if (known === undefined) return { name: exposed, server, own }
+    const path = (era: Era): CallPath => ((only ?? era) === era ? known[era] : 'hidden')
+    return { name: exposed, server, own, paths: { stateful: path('stateful'), stateless: path('stateless') } }
   })
 }
 

@@ -109,7 +109,7 @@ await t.test('tools/list', async (t) => {
       whole: '[{"name":"a_ok"}]',
     },
     {
-      name: 'a tool that needs a task is hidden, an optional one is not',
+      name: 'a tool that needs a task is hidden where there are none, an optional one does not speak of them',
       servers: A_AND_B,
       offers: {
         a: {
@@ -117,13 +117,13 @@ await t.test('tools/list', async (t) => {
             '{"name":"must","execution":{"taskSupport":"required"}},{"name":"may","execution":{"taskSupport":"optional"}}',
         },
       },
-      whole: '[{"name":"a_may","execution":{"taskSupport":"optional"}}]',
+      whole: '[{"name":"a_may"}]',
       hidden: [
         {
           server: 'a',
           kind: 'tools',
           name: 'a_must',
-          reason: 'the tool can only be called as a task, which the gateway does not offer',
+          reason: 'the tool can only be called as a task, which the server does not offer',
         },
       ],
     },
@@ -140,6 +140,67 @@ await t.test('tools/list', async (t) => {
       t.equal(catalogue.lists.stateful['tools/list'].whole.toString(), whole)
       t.equal(catalogue.lists.stateless['tools/list'], catalogue.lists.stateful['tools/list'], 'one list for both eras')
       t.strictSame(catalogue.hidden, hidden)
+    })
+})
+
+await t.test('tasks', async (t) => {
+  const tasks = { tasks: { list: {}, requests: { tools: { call: {} } } } }
+  const extension = { extensions: { 'io.modelcontextprotocol/tasks': {} } }
+  const must = '{"name":"must","execution":{"taskSupport":"required"}}'
+  const may = '{"name":"may","execution":{"taskSupport":"optional","x":1.0}}'
+  const kept = { must: must.replace('must', 'a_must'), may: may.replace('may', 'a_may') }
+  const plain = '{"name":"a_may","execution":{"x":1.0}}'
+  const rows: readonly {
+    name: string
+    eras: readonly Era[]
+    capabilities: object
+    lists: Readonly<Record<Era, readonly string[]>>
+    only: Era | undefined
+    declared: unknown
+  }[] = [
+    {
+      name: 'a stateful server that has them',
+      eras: ['stateful'],
+      capabilities: tasks,
+      lists: { stateful: [kept.must, kept.may], stateless: [plain] },
+      only: 'stateful',
+      declared: { stateful: { list: true, cancel: false }, stateless: false },
+    },
+    {
+      name: 'a stateless server that has the extension',
+      eras: ['stateless'],
+      capabilities: extension,
+      lists: { stateful: [plain], stateless: [kept.must, kept.may] },
+      only: 'stateless',
+      declared: { stateful: undefined, stateless: true },
+    },
+    {
+      name: 'a server of both eras that has both',
+      eras: ['stateful', 'stateless'],
+      capabilities: { ...tasks, ...extension },
+      lists: { stateful: [kept.must, kept.may], stateless: [kept.must, kept.may] },
+      only: undefined,
+      declared: { stateful: { list: true, cancel: false }, stateless: true },
+    },
+    {
+      name: 'a stateless server that declares those of the other era',
+      eras: ['stateless'],
+      capabilities: tasks,
+      lists: { stateful: [plain], stateless: [kept.must, kept.may] },
+      only: 'stateless',
+      declared: { stateful: undefined, stateless: false },
+    },
+  ]
+  for (const { name, eras, capabilities, lists, only, declared } of rows)
+    await t.test(name, async (t) => {
+      const catalogue = merged(A_AND_B, { a: { eras, capabilities, tools: `${must},${may}` } })
+      for (const era of ['stateful', 'stateless'] as const)
+        t.strictSame(catalogue.lists[era]['tools/list'].items.map(String), lists[era], era)
+      t.equal(catalogue.table.tools.get('a_must')?.only, only)
+      t.equal(catalogue.table.tools.get('a_may')?.only, undefined)
+      t.strictSame(catalogue.tasks, declared)
+      t.equal(catalogue.table.servers.get('a')?.tasks, catalogue.tasks.stateless ? true : undefined)
+      t.strictSame(catalogue.hidden, [])
     })
 })
 

@@ -594,13 +594,15 @@ void t.test('methods', async (t) => {
     t.notOk(isMethod(name) || isDirect(name) || isMethodOf('stateless', name), name)
   const only = (era: Era, other: Era) =>
     Object.keys(methods).filter((name) => isMethodOf(era, name) && !isMethodOf(other, name))
-  t.same(only('stateless', 'stateful'), ['server/discover', 'subscriptions/listen'])
+  t.same(only('stateless', 'stateful'), ['server/discover', 'subscriptions/listen', 'tasks/update'])
   t.same(only('stateful', 'stateless'), [
     'initialize',
     'ping',
     'resources/subscribe',
     'resources/unsubscribe',
     'logging/setLevel',
+    'tasks/result',
+    'tasks/list',
     'notifications/initialized',
     'notifications/progress',
     'notifications/roots/list_changed',

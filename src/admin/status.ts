@@ -8,8 +8,11 @@ export type { EnvoyStatus }
 /** `degraded`: it answers, but not all of it (a list failed, was cut short or is an old one). */
 export type ServerState = 'up' | 'down' | 'starting' | 'degraded' | 'disabled'
 
-/** The way calls take: `broker` where only the broker can reach the server, `translated` where its era is another. */
-export type CallPath = 'direct' | 'broker' | 'translated'
+/**
+ * The way calls take: `broker` where only the broker can reach the server, `translated` where its era is another. `hidden`:
+ * for a tool that can only be called as a task, to clients that can have none there.
+ */
+export type CallPath = 'direct' | 'broker' | 'translated' | 'hidden'
 
 /** The way of each era's clients. One that declares what the server may ask for takes the broker's instead of the direct one. */
 export type CallPaths = Readonly<Record<Era, CallPath>>

@@ -86,14 +86,14 @@ export const runCall = async (
     },
   }
   client.calls.set(id, running)
-  reply.resumableIn(client.streams)
+  reply.resumableBy(client)
   reply.onClose(() => ending.abort())
   const outcome = await run({
     ...request,
     signal: ending.signal,
     // For ever only while there is somebody who could answer.
     waiting: () => questions > 0 && !reply.forsaken,
-    onResumable: () => reply.prime(),
+    onResumable: (retryMs) => reply.prime(retryMs),
     onPolled: (retryMs) => reply.release(retryMs),
     onMessage(message) {
       if (message.kind === 'request') {

@@ -69,7 +69,7 @@ export class ClientState {
   /** Makes `res` the client's stream; the one before ends, since every message goes to one stream only. */
   openStream(res: ServerResponse, nowMs: number): void {
     this.closeStream()
-    this.#stream = this.streams.begin('own', res, nowMs, () => undefined)
+    this.#stream = this.streams.begin('own', res, nowMs)
   }
 
   /** A server's message outside any call: on the client's stream, or on one of a call that server is working on. */

@@ -6,6 +6,8 @@ import { EventStream } from './event-stream.ts'
 
 /** How long a stream can be resumed after its end, and a client may be away from one that waits for it. */
 export const RESUMABLE_MS = 120_000
+/** How long a client should wait before it comes back, unless a server has said otherwise. */
+const RETRY_MS = 1000
 /** Streams remembered after their end. */
 const MOST_ENDED = 256
 /** Clients of older revisions take events without data for broken messages. */
@@ -20,7 +22,12 @@ export type StreamKind = 'own' | 'call'
  * stream that is not known, or of which something is not kept any more. `foreign`: no id of ours at all.
  */
 export type Resumption =
-  | { readonly to: 'stream'; readonly kind: StreamKind; readonly stream: EventStream; readonly missed: readonly Buffer[] }
+  | {
+      readonly to: 'stream'
+      readonly kind: StreamKind
+      readonly stream: EventStream
+      readonly missed: readonly Buffer[]
+    }
   | { readonly to: 'anew' | 'over' | 'unknown' | 'foreign' }
 
 /** gw-<this session's mark>-<g: GET, p: POST><the stream's number>.<the event's number> */
@@ -42,12 +49,17 @@ export class ClientStreams {
     this.primes = protocolVersion >= PRIMED_SINCE
   }
 
-  /** A new stream, on a connection whose head is written. `forsaken`: the session ends while the client is away. */
-  begin(kind: StreamKind, res: ServerResponse, nowMs: number, forsaken: () => void): EventStream {
+  /** A new stream, on a connection whose head is written. `forsaken`: the client is gone and cannot come back. */
+  begin(
+    kind: StreamKind,
+    res: ServerResponse,
+    nowMs: number,
+    { retryMs = RETRY_MS, forsaken = () => undefined }: { retryMs?: number | undefined; forsaken?: () => void } = {},
+  ): EventStream {
     const number = ++this.#count
     if (kind === 'own') this.#own = number
     const name = `gw-${this.#mark}-${kind === 'own' ? 'g' : 'p'}${number}`
-    const stream = new EventStream(name, this.#store, this.primes, forsaken)
+    const stream = new EventStream(name, this.#store, this.primes, retryMs, forsaken)
     this.#streams.set(name, stream)
     if (this.#streams.size > MOST_ENDED) this.#forgetOne()
     stream.attach(res, nowMs)
@@ -70,18 +82,19 @@ export class ClientStreams {
 
   /** Called now and then. */
   expire(nowMs: number): void {
-    for (const stream of this.#streams.values())
-      if (stream.over && stream.awayMs(nowMs) > RESUMABLE_MS) this.forget(stream)
+    const old = [...this.#streams.values()].filter((stream) => stream.over && stream.awayMs(nowMs) > RESUMABLE_MS)
+    if (old.length > 0) this.forget(...old)
   }
 
-  forget({ name }: EventStream): void {
-    this.#streams.delete(name)
-    this.#store.forget(name)
+  forget(...streams: readonly EventStream[]): void {
+    const names = new Set(streams.map(({ name }) => name))
+    for (const name of names) this.#streams.delete(name)
+    this.#store.forget(names)
   }
 
   /** The session is over: nobody can come back. */
   close(): void {
-    for (const stream of this.#streams.values()) stream.forsake()
+    for (const stream of this.#streams.values()) stream.finalize()
     this.#streams.clear()
     this.#store.close()
   }

@@ -35,6 +35,8 @@ export interface Link {
   readonly initialized: Initialized
   /** The eras the server is spoken to in. */
   readonly eras: readonly Era[]
+  /** The capabilities for tasks of the stateful era, of a server whose lists are read in the other one. */
+  readonly tasks?: readonly string[]
   /** Whether it can tell us of changes. */
   readonly announces: boolean
   /** The response to a request of ours; rejects when there is none. `params` is JSON text. */
@@ -122,7 +124,7 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
         'resources/list': resources.caching,
         'resources/templates/list': templates.caching,
       }),
-      capabilities: initialized.capabilities,
+      capabilities: new Set([...initialized.capabilities, ...(current.tasks ?? [])]),
       instructions: initialized.instructions,
       tools: kept('tools', tools),
       prompts: kept('prompts', prompts),

@@ -53,11 +53,11 @@ export class EventStore {
     return this.#kept.filter((one) => one.stream === stream && one.number > number).map(({ event }) => event)
   }
 
-  forget(stream: string): void {
-    this.#dropped.delete(stream)
-    this.#kept = this.#kept.filter((one) => {
-      if (one.stream === stream) this.#count(-one.event.length)
-      return one.stream !== stream
+  forget(streams: ReadonlySet<string>): void {
+    for (const stream of streams) this.#dropped.delete(stream)
+    this.#kept = this.#kept.filter(({ stream, event }) => {
+      if (streams.has(stream)) this.#count(-event.length)
+      return !streams.has(stream)
     })
   }
 

@@ -3,8 +3,6 @@ import type { ServerResponse } from 'node:http'
 import { sseEvent } from '../mcp/sse.ts'
 import type { EventStore } from './event-store.ts'
 
-/** How long a client should wait before it comes back, unless a server has said otherwise. */
-const RETRY_MS = 1000
 /** More than this unread by a client: it is not reading, and its connection is closed. */
 const MOST_UNREAD_BYTES = 16 * 1024 * 1024
 const PING = ': ping\n\n'
@@ -18,17 +16,20 @@ export class EventStream {
   #connection: ServerResponse | undefined
   /** The number of the latest event. */
   #latest = 0
-  #retryMs = RETRY_MS
+  /** How long the client should wait before it comes back. */
+  #retryMs: number
   #lastWriteMs = 0
   /** Since when nobody is connected. */
   #awaySinceMs: number | undefined
   #ended = false
+  #final = false
   readonly #forsaken: () => void
 
-  constructor(name: string, store: EventStore, primes: boolean, forsaken: () => void) {
+  constructor(name: string, store: EventStore, primes: boolean, retryMs: number, forsaken: () => void) {
     this.name = name
     this.#store = store
     this.primes = primes
+    this.#retryMs = retryMs
     this.#forsaken = forsaken
   }
 
@@ -40,9 +41,9 @@ export class EventStream {
     return this.#connection !== undefined
   }
 
-  /** Nothing more comes, or nobody can ever hear it: the client is gone and has no event to come back with. */
+  /** Nothing more comes, or nobody can ever hear it: the client is gone and has no event, or no session, to come back with. */
   get over(): boolean {
-    return this.#ended || (this.#connection === undefined && this.#latest === 0)
+    return this.#ended || (this.#connection === undefined && (this.#latest === 0 || this.#final))
   }
 
   get ended(): boolean {
@@ -59,7 +60,6 @@ export class EventStream {
     this.#connection?.end()
     this.#connection = res
     this.#awaySinceMs = undefined
-    this.#lastWriteMs = nowMs
     res.once('close', () => {
       if (this.#connection === res) this.#detach()
     })
@@ -68,6 +68,7 @@ export class EventStream {
     // On every connection: a client that comes back may keep only what this one has told it.
     else if (this.primes) this.#prime()
     else res.flushHeaders()
+    this.#lastWriteMs = nowMs
   }
 
   send(message: Uint8Array): void {
@@ -86,11 +87,10 @@ export class EventStream {
     this.#close()
   }
 
-  /** The session is over; whoever is away will not come back. */
-  forsake(): void {
-    if (this.#ended || this.#connection !== undefined) return
-    this.end()
-    this.#forsaken()
+  /** The session is over: whoever is away, or goes, will not come back. */
+  finalize(): void {
+    this.#final = true
+    this.#check()
   }
 
   /** Ends the connection but not the stream, as a server does that will be asked again: the client comes back after so long. */
@@ -132,5 +132,12 @@ export class EventStream {
   #detach(): void {
     this.#connection = undefined
     this.#awaySinceMs ??= Date.now()
+    this.#check()
+  }
+
+  #check(): void {
+    if (this.#ended || !this.over) return
+    this.#ended = true
+    this.#forsaken()
   }
 }

@@ -15,7 +15,14 @@ export type Probed = {
   readonly eras: readonly Era[]
   /** One era is certain, the other is not: the server did not say. */
   readonly unsure: boolean
-} & ({ readonly discovered: Initialized } | { readonly opened: Opened })
+} & (
+  | {
+      readonly discovered: Initialized
+      /** What it says of itself in the other era, of a server of both. */
+      readonly initialized?: Initialized
+    }
+  | { readonly opened: Opened }
+)
 
 /** Asks the server, in one era alone where that is `pinned`; a failure when it takes part in none. Never rejects. */
 export const probe = async (
@@ -73,6 +80,7 @@ const judge = (
   }
   void closeSession(endpoint, opened.session)
   // Without a session it could not ask anything of a client: then translation serves stateful clients better.
-  const eras: readonly Era[] = opened.session.id === undefined ? ['stateless'] : ['stateful', 'stateless']
-  return { eras, discovered, unsure: false }
+  return opened.session.id === undefined
+    ? { eras: ['stateless'], discovered, unsure: false }
+    : { eras: ['stateful', 'stateless'], discovered, initialized: opened.initialized, unsure: false }
 }

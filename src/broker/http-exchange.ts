@@ -27,8 +27,8 @@ export interface Post {
   onMessage(message: Exclude<ServerMessage, { kind: 'response' }>): void
   /** How to ask for the rest of an answer after the event of this id; without it a stream that ends early has failed. */
   readonly resume?: (lastEventId: string) => InnerRequest
-  /** The answer is a stream that can be resumed. */
-  readonly onResumable?: () => void
+  /** The answer is a stream that can be resumed; after so long, if its connection breaks. */
+  readonly onResumable?: (retryMs: number) => void
   /** The server has ended the connection and is asked for the rest after so long. */
   readonly onPolled?: (retryMs: number) => void
   readonly signal: AbortSignal
@@ -110,14 +110,14 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
           return true
         }
       }
-      if (first && options.resume !== undefined) options.onResumable?.()
+      if (first && rest.lastEventId !== '' && options.resume !== undefined) options.onResumable?.(rest.retryMs)
       return events.length === 0 || events.some(({ data }) => data.length > 0)
     }
     /** The connection is gone before the response. What the server ran it will not be asked to run again. */
     const broken = (why: string): void => {
       const { resume } = options
-      const { lastEventId } = rest
-      if (resume === undefined || lastEventId === undefined || id === undefined || ++rest.tries > MOST_TRIES) {
+      const { lastEventId = '' } = rest
+      if (resume === undefined || lastEventId === '' || id === undefined || ++rest.tries > MOST_TRIES) {
         fail('server-down', why)
         return
       }

@@ -134,7 +134,7 @@ export interface Cursor {
   readonly lastEventId: string | undefined
   readonly retryMs: number
 }
-/** Where every stream begins. A server that ends it is asked again, not sooner than this. */
+/** Where every stream begins. A server that ends it is asked again, not sooner than this, even where it allows that. */
 export const cursor: Cursor = { lastEventId: undefined, retryMs: RETRY_MS }
 
 /** Listens on the session's own stream until it ends; resolves with where to go on. Never rejects. */
@@ -152,40 +152,38 @@ export const listenOnce = (
     const done = (how: StreamEnd, stop: boolean, next?: Cursor): void => {
       signal.removeEventListener('abort', onAbort)
       if (stop) end()
-      const lastEventId = decoder.lastEventId ?? from.lastEventId
-      resolve({ how, next: next ?? { lastEventId, retryMs: retryWithin(decoder.retryMs ?? from.retryMs) } })
+      const { lastEventId = from.lastEventId, retryMs = from.retryMs } = decoder
+      const here = { lastEventId: lastEventId === '' ? undefined : lastEventId, retryMs: Math.max(retryWithin(retryMs), RETRY_MS) }
+      resolve({ how, next: next ?? here })
     }
     const onAbort = (): void => done('ended', true)
     if (signal.aborted) {
       resolve({ how: 'ended', next: from })
       return
     }
-    const end = endpoint.client.start(
-      takeUp(endpoint, session, from.lastEventId),
-      {
-        head(status, headers) {
-          if (isLocalReply(headers)) done('failed', true)
-          else if (status === 404 || status === 400) {
-            // What it does not know may be the event and not the session.
-            if (resuming) done('ended', true, cursor)
-            else done('lost', true)
-          } else if (status !== 200 || headers['content-type']?.toLowerCase().startsWith('text/event-stream') !== true)
-            done(resuming && status !== 405 ? 'failed' : 'unsupported', true)
-          else onOpen()
-        },
-        data(chunk) {
-          try {
-            for (const { data } of decoder.push(chunk)) {
-              const message = data.length === 0 ? undefined : parseServerMessage(data)
-              if (message !== undefined && message.kind !== 'response') onMessage(message)
-            }
-          } catch {
-            done('failed', true)
-          }
-        },
-        end: () => done('ended', false),
-        error: () => done('failed', false),
-      },
-    )
     signal.addEventListener('abort', onAbort)
+    const end = endpoint.client.start(takeUp(endpoint, session, from.lastEventId), {
+      head(status, headers) {
+        if (isLocalReply(headers)) done('failed', true)
+        else if (status === 404 || status === 400) {
+          // What it does not know may be the event and not the session.
+          if (resuming) done('ended', true, cursor)
+          else done('lost', true)
+        } else if (status !== 200 || headers['content-type']?.toLowerCase().startsWith('text/event-stream') !== true)
+          done(resuming && status !== 405 ? 'failed' : 'unsupported', true)
+        else onOpen()
+      },
+      data(chunk) {
+        try {
+          for (const { data } of decoder.push(chunk)) {
+            const message = data.length === 0 ? undefined : parseServerMessage(data)
+            if (message !== undefined && message.kind !== 'response') onMessage(message)
+          }
+        } catch {
+          done('failed', true)
+        }
+      },
+      end: () => done('ended', false),
+      error: () => done('failed', false),
+    })
   })

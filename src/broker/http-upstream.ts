@@ -77,6 +77,7 @@ export const httpUpstream = (
       wire,
       as: introduction(),
       initialized: probed.discovered,
+      stateful: probed.initialized,
       eras: probed.eras,
       timeoutMs: endpoint.server.timeoutMs,
     })
@@ -202,6 +203,10 @@ export const httpUpstream = (
     },
     watch,
     resume: (client, lastEventId, rest) => stateful.resume(client, lastEventId, rest),
+    async watchTasks(watching) {
+      const found = verdict.finding ?? (await verdict.recheck())
+      return 'kind' in found || !found.eras.includes('stateless') ? [] : stateless.watchTasks(watching)
+    },
     async tell(client, body) {
       if (!stateless.tell(client, body)) await stateful.tell(client, body)
     },

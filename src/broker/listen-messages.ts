@@ -12,10 +12,13 @@ export const LIST_KINDS = [lists['tools/list'].kind, lists['prompts/list'].kind,
 export interface ListenFilter {
   readonly kinds: readonly ListKind[]
   readonly uris: readonly string[]
+  /** Undefined: nothing was said about tasks. */
+  readonly taskIds?: readonly string[] | undefined
 }
 
-/** Resources on one stream; each may cost its server something. */
+/** Resources on one stream, and tasks; each may cost its server something. */
 const MOST_URIS = 1000
+const MOST_TASKS = 1000
 
 const wanted = (kind: ListKind): string => `${kind}ListChanged`
 
@@ -31,13 +34,21 @@ export const parseListenFilter = (bytes: Buffer, params: Span | undefined): List
     if (text === 'true') kinds.push(kind)
     else if (text !== 'false') return { why: `${wanted(kind)} must be true or false` }
   }
-  const array = said.get('resourceSubscriptions')
-  const spans = array === undefined ? [] : elements(bytes, array)
-  if ((array !== undefined && bytes[array.start] !== OPEN_ARRAY) || spans.some(({ start }) => bytes[start] !== QUOTE))
-    return { why: 'resourceSubscriptions must be an array of URIs' }
-  const uris = new Set(spans.map((span) => stringOf(bytes, span)))
-  if (uris.size > MOST_URIS) return { why: `resourceSubscriptions may have ${MOST_URIS} URIs at most` }
-  return { kinds, uris: [...uris] }
+  const uris = strings(bytes, said.get('resourceSubscriptions')) ?? []
+  if (uris === 'no') return { why: 'resourceSubscriptions must be an array of URIs' }
+  if (uris.length > MOST_URIS) return { why: `resourceSubscriptions may have ${MOST_URIS} URIs at most` }
+  const taskIds = strings(bytes, said.get('taskIds'))
+  if (taskIds === 'no') return { why: 'taskIds must be an array of strings' }
+  if ((taskIds?.length ?? 0) > MOST_TASKS) return { why: `taskIds may have ${MOST_TASKS} ids at most` }
+  return { kinds, uris, taskIds }
+}
+
+/** Each string of an array once; undefined: there is none; `no`: it is something else. */
+const strings = (bytes: Buffer, array: Span | undefined): readonly string[] | 'no' | undefined => {
+  if (array === undefined) return undefined
+  const spans = elements(bytes, array)
+  if (bytes[array.start] !== OPEN_ARRAY || spans.some(({ start }) => bytes[start] !== QUOTE)) return 'no'
+  return [...new Set(spans.map((span) => stringOf(bytes, span)))]
 }
 
 const OPEN_OBJECT = 0x7b
@@ -50,10 +61,11 @@ const notification = (id: string, method: string, params: string): Buffer =>
 const meta = (id: string): string => `{"${META_SUBSCRIPTION_ID}":${id}}`
 
 /** The first message: what of the filter will be honoured. */
-export const acknowledged = (id: string, { kinds, uris }: ListenFilter): Buffer => {
+export const acknowledged = (id: string, { kinds, uris, taskIds = [] }: ListenFilter): Buffer => {
   const honoured = {
     ...Object.fromEntries(kinds.map((kind) => [wanted(kind), true])),
     ...(uris.length > 0 && { resourceSubscriptions: uris }),
+    ...(taskIds.length > 0 && { taskIds }),
   }
   return notification(id, 'subscriptions/acknowledged', `,"notifications":${JSON.stringify(honoured)}`)
 }

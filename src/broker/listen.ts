@@ -1,6 +1,7 @@
 /** subscriptions/listen, ended here: one stream of ours to each client, fed by the catalogue and by the servers' own news. */
 import { resourceRow, type RoutingTable } from '../catalog/routing-table.ts'
 import type { Message } from '../mcp/message.ts'
+import { declaresTasks } from '../mcp/stateless-request.ts'
 import {
   acknowledged,
   listChanged,
@@ -9,7 +10,11 @@ import {
   parseListenFilter,
   resourceUpdated,
 } from './listen-messages.ts'
+import { within } from './pause.ts'
 import type { Reply } from './reply.ts'
+import { offersTasksTo } from './stateless-pass.ts'
+import { refuseUndeclared } from './stateless-tasks.ts'
+import { type TaskNews, taskNews } from './task-news.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface ListenRequest {
@@ -59,6 +64,7 @@ interface Stream {
   readonly kinds: readonly ListKind[]
   /** Server → what is heard of it. */
   readonly watches: Map<string, Watch>
+  readonly tasks: TaskNews
   /** What happened before the acknowledgement, which has to come first; the same news only once. */
   early: Map<string, Buffer> | undefined
   /** Frees everything. */
@@ -81,7 +87,8 @@ export const listeners = (options: Options): Listeners => {
   }
   /** A stream that will never say anything again is over. */
   const finishWhenEmpty = (stream: Stream): void => {
-    if (stream.early === undefined && stream.kinds.length === 0 && stream.watches.size === 0) finish(stream)
+    const heard = stream.kinds.length + stream.watches.size + stream.tasks.size
+    if (stream.early === undefined && heard === 0) finish(stream)
   }
 
   const drop = (stream: Stream, watch: Watch): void => {
@@ -123,22 +130,23 @@ export const listeners = (options: Options): Listeners => {
     return found
   }
 
-  const open = async (stream: Stream, uris: readonly string[]): Promise<void> => {
+  const open = async (stream: Stream, uris: readonly string[], tasks: readonly string[]): Promise<void> => {
     // The client sees at once that its stream is there; the acknowledgement may have to wait for servers.
     stream.reply.openStream()
-    await Promise.all(
-      [...owners(uris)].flatMap(([name, asked]) => {
+    const [taskIds] = await Promise.all([
+      stream.tasks.open(tasks),
+      ...[...owners(uris)].flatMap(([name, asked]) => {
         const upstream = upstreams.get(name)
         return upstream === undefined ? [] : [within(upstream.server.listTimeoutMs, begin(stream, upstream, asked))]
       }),
-    )
+    ])
     const honoured = new Set<string>()
     for (const watch of stream.watches.values()) {
       if (watch.agreed) for (const uri of watch.uris.values()) honoured.add(uri)
       else drop(stream, watch)
     }
     stream.reply.message(
-      acknowledged(stream.id, { kinds: stream.kinds, uris: uris.filter((uri) => honoured.has(uri)) }),
+      acknowledged(stream.id, { kinds: stream.kinds, uris: uris.filter((uri) => honoured.has(uri)), taskIds }),
     )
     const early = stream.early ?? new Map<string, Buffer>()
     stream.early = undefined
@@ -156,6 +164,11 @@ export const listeners = (options: Options): Listeners => {
         reply.refuse('bad-params', id, { subject: filter.why })
         return
       }
+      const tasks = [...upstreams.values()].some(offersTasksTo) ? filter.taskIds : undefined
+      if (tasks !== undefined && !declaresTasks(bytes, message)) {
+        refuseUndeclared(reply, id)
+        return
+      }
       if (streams.size >= mostStreams) {
         reply.refuse('too-many-streams', id)
         return
@@ -166,9 +179,11 @@ export const listeners = (options: Options): Listeners => {
           reply,
           kinds: filter.kinds,
           watches: new Map(),
+          tasks: taskNews({ upstreams, id, message, bytes, say: (news) => say(stream, news) }),
           early: new Map(),
           end() {
             streams.delete(stream)
+            stream.tasks.end()
             for (const watch of stream.watches.values()) watch.ending.abort()
             stream.watches.clear()
             resolve()
@@ -180,7 +195,7 @@ export const listeners = (options: Options): Listeners => {
         }
         streams.add(stream)
         reply.onClose(() => stream.end())
-        open(stream, filter.uris).catch(reject)
+        open(stream, filter.uris, tasks ?? []).catch(reject)
       })
     },
     announce(kinds) {
@@ -197,6 +212,7 @@ export const listeners = (options: Options): Listeners => {
             wanted.delete(name)
           } else drop(stream, watch)
         }
+        stream.tasks.rewatch()
         for (const [name, uris] of wanted) {
           const upstream = upstreams.get(name)
           if (upstream !== undefined) void begin(stream, upstream, uris)
@@ -220,13 +236,3 @@ const entry = (uris: Uris, own: string): readonly (readonly [string, string])[] 
 }
 
 const isPart = (part: Uris, of: Uris): boolean => [...part].every(([own, exposed]) => of.get(own) === exposed)
-
-/** Resolves when the work is done or the time is up. */
-const within = async (limitMs: number, work: Promise<void>): Promise<void> => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limitMs)
-  })
-  await Promise.race([work, late])
-  clearTimeout(timer)
-}

@@ -28,7 +28,7 @@ export class Reply {
   readonly #res: ServerResponse
   readonly #onRefusal: (refusal: { decision: string; status: number; reason: string }) => void
   #lastWriteMs: number
-  #streams: ClientStreams | undefined
+  #client: { readonly streams: ClientStreams } | undefined
   /** What the answer is sent on once it is an event stream of a session. */
   #stream: EventStream | undefined
   #gone: () => void = () => undefined
@@ -56,15 +56,16 @@ export class Reply {
   }
 
   /** An event stream that this becomes can be resumed in the client's session. */
-  resumableIn(streams: ClientStreams): void {
-    this.#streams = streams
+  resumableBy(client: { readonly streams: ClientStreams }): void {
+    this.#client = client
   }
 
   /** Calls `then` when the client goes away before the answer is complete, and cannot come back for it. */
   onClose(then: () => void): void {
     this.#gone = then
     this.#res.once('close', () => {
-      if (!this.#res.writableFinished && this.#stream?.over !== false) then()
+      // Who goes on listening to a stream, the stream knows.
+      if (!this.#res.writableFinished && this.#stream === undefined) then()
     })
   }
 
@@ -92,25 +93,31 @@ export class Reply {
     if (this.#res.writableLength > MOST_UNREAD_BYTES) this.#res.destroy()
   }
 
-  openStream(): void {
+  openStream(retryMs?: number): void {
     if (this.#res.headersSent || this.ended) return
     this.#head(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
     })
-    if (this.#streams === undefined) this.#res.flushHeaders()
-    else this.#stream = this.#streams.begin('call', this.#res, Date.now(), () => this.#gone())
+    if (this.#client === undefined) this.#res.flushHeaders()
+    else {
+      const forsaken = (): void => this.#gone()
+      this.#stream = this.#client.streams.begin('call', this.#res, Date.now(), { retryMs, forsaken })
+    }
   }
 
-  /** The answer is going to be a stream: a client that can learn that it may come back for it learns it now. */
-  prime(): void {
-    if (this.#streams?.primes === true) this.openStream()
+  /**
+   * The answer is going to be a stream: a client that can learn that it may come back for it, and after how long, learns
+   * it now.
+   */
+  prime(retryMs: number): void {
+    if (this.#client?.streams.primes === true) this.openStream(retryMs)
   }
 
-  /** Lets the client go until so much later, when that is for it as the server has done. */
+  /** Lets go of the client's connection, as the server has let go of ours, if the client knows to come back. */
   release(retryMs: number): void {
-    this.prime()
+    this.prime(retryMs)
     this.#stream?.release(retryMs)
   }
 
@@ -124,7 +131,7 @@ export class Reply {
       return
     }
     const length = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length
-    const headers: Record<string, string | number> = { 'content-length': length }
+    const headers: Record<string, string | number> = status === 204 ? {} : { 'content-length': length }
     if (length > 0) headers['content-type'] = type
     if (sessionId !== undefined) headers[SESSION_ID] = sessionId
     this.#head(status, headers)
@@ -140,8 +147,8 @@ export class Reply {
     this.end(Buffer.concat(bytes))
   }
 
-  /** No body: a notification or response was taken. */
-  accepted(status = 202): void {
+  /** No body: a notification or response was taken; 204: there is nothing more to come back for. */
+  accepted(status: 200 | 202 | 204 = 202): void {
     this.end('', status)
   }
 

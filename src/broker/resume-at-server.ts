@@ -28,6 +28,8 @@ export const resumeAtServer = (broker: Broker, client: ClientState, lastEventId:
       type = headers['content-type'] ?? type
       streaming = code === 200 && type.toLowerCase().startsWith('text/event-stream')
       if (isLocalReply(headers)) refuse('server-down', 'connection failed')
+      // To a client it would mean that its session here is gone.
+      else if (code === 404) reply.refuse('unknown-event', undefined)
       else if (refused(code)) refuse('server-refused', `HTTP ${code}`)
       else if (streaming) reply.openStream()
     },

@@ -16,6 +16,8 @@ export interface Filter {
   readonly promptsListChanged?: true
   readonly resourcesListChanged?: true
   readonly resourceSubscriptions?: readonly string[]
+  /** Of the tasks extension. */
+  readonly taskIds?: readonly string[]
 }
 
 export interface Subscription {
@@ -101,11 +103,17 @@ const grantedBy = ({ bytes, params }: Notification): Filter => {
     const span = granted.get(key)
     return span !== undefined && textOf(bytes, span) === 'true'
   }
-  const uris = granted.get('resourceSubscriptions')
+  const list = (key: string): readonly string[] | undefined => {
+    const array = granted.get(key)
+    return array === undefined ? undefined : elements(bytes, array).map((span) => stringOf(bytes, span))
+  }
+  const uris = list('resourceSubscriptions')
+  const taskIds = list('taskIds')
   return {
     ...(is('toolsListChanged') && { toolsListChanged: true }),
     ...(is('promptsListChanged') && { promptsListChanged: true }),
     ...(is('resourcesListChanged') && { resourcesListChanged: true }),
-    ...(uris !== undefined && { resourceSubscriptions: elements(bytes, uris).map((span) => stringOf(bytes, span)) }),
+    ...(uris !== undefined && { resourceSubscriptions: uris }),
+    ...(taskIds !== undefined && { taskIds }),
   }
 }

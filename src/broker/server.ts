@@ -82,8 +82,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       if (session === undefined) reply.refuse('unknown-session', undefined)
       else if (examined.verb === 'get') {
         takeStream({ broker, session, lastEventId: one(req, header.LAST_EVENT_ID), res, reply, stopping })
-      }
-      else {
+      } else {
         // The id is dead at once; the servers may take their time.
         void broker.leave(session)
         reply.accepted(200)

@@ -174,7 +174,9 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
     },
     resume(client, lastEventId, events) {
       const session = client.session.servers.get(name)
-      return session?.id === undefined ? undefined : endpoint.client.start(takeUp(endpoint, session, lastEventId), events)
+      return session?.id === undefined
+        ? undefined
+        : endpoint.client.start(takeUp(endpoint, session, lastEventId), events)
     },
     async tell(client, body) {
       const session = client.session.servers.get(name)

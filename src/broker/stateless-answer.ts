@@ -87,11 +87,7 @@ const judgeResult = (method: string, body: Buffer, result: Span, { allowed, task
 }
 
 /** Whether a server may ask for all of this. */
-export const judgeRequests = (
-  body: Buffer,
-  requests: Span | undefined,
-  allowed: readonly ClientFeature[],
-): Judged => {
+export const judgeRequests = (body: Buffer, requests: Span | undefined, allowed: readonly ClientFeature[]): Judged => {
   for (const request of requests === undefined ? [] : members(body, requests).values()) {
     const span = members(body, request).get('method')
     const asked = span === undefined ? '' : stringOf(body, span)

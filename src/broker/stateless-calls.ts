@@ -15,7 +15,16 @@ import { featureFor } from './questions.ts'
 import { parseServerMessage } from './server-message.ts'
 import { statelessWatch } from './stateless-watch.ts'
 import { type Notification, REVISION, type StatelessWire, wireHeaders } from './stateless-wire.ts'
-import { failed, type Failure, type Outcome, type StatelessCall, type Upstream, type UpstreamCall } from './upstream.ts'
+import { watchTasks } from './task-watch.ts'
+import {
+  failed,
+  type Failure,
+  type Outcome,
+  type StatelessCall,
+  type TaskWatching,
+  type Upstream,
+  type UpstreamCall,
+} from './upstream.ts'
 
 /** A server that wants more input after each answer is looping. */
 const MOST_ROUNDS = 16
@@ -30,6 +39,7 @@ export interface StatelessCalls {
   /** What a client says apart from its requests; false: it does not belong to anything here. */
   tell(client: ClientState, body: Buffer): boolean
   watch: Upstream['watch']
+  watchTasks(watching: TaskWatching): Promise<readonly string[]>
   /** The client's session is over: its calls and subscriptions here end. */
   leave(client: ClientState): void
   /** Subscriptions end; calls under way go on. */
@@ -188,6 +198,7 @@ export const statelessCalls = ({ server, wire, version, capabilities, updated }:
       return meant.length > 0
     },
     watch: (uris, changed, signal) => resources.watch(uris, changed, signal),
+    watchTasks: (watching) => watchTasks(wire, server().timeoutMs, watching),
     leave(client) {
       for (const entry of running) if (entry.client === client) entry.ending.abort()
       for (const ending of subscriptions.get(client)?.values() ?? []) ending.abort()

@@ -16,6 +16,8 @@ export interface StatelessLinkOptions {
   readonly as: Introduction
   /** What `server/discover` was answered with. */
   readonly initialized: Initialized
+  /** What it says of itself in the other era, if it speaks that too. */
+  readonly stateful?: Initialized | undefined
   readonly eras: Link['eras']
   readonly timeoutMs: number
   readonly changed: () => void
@@ -94,6 +96,7 @@ export const statelessLink = async (options: StatelessLinkOptions): Promise<Link
       return initialized
     },
     eras: options.eras,
+    tasks: [...(options.stateful?.capabilities ?? [])].filter((name) => /^tasks(\.|$)/.test(name)),
     get announces() {
       return announces
     },

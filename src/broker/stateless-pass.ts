@@ -47,10 +47,7 @@ export const pass = async (upstream: Upstream, request: PassedRequest, named: Na
   const outcome = await upstream.pass({
     id,
     method,
-    body: replaceSpans(bytes, [
-      ...renamed(bytes, named),
-      ...narrowed(request, withheld, tasks),
-    ]),
+    body: replaceSpans(bytes, [...renamed(bytes, named), ...narrowed(request, withheld, tasks)]),
     headers: headersFor(request, named),
     signal: ending.signal,
     onMessage(notification) {
@@ -78,11 +75,7 @@ const renamed = (bytes: Buffer, { literal, own }: Named): readonly Edit[] =>
   own === stringOf(bytes, literal) ? [] : [{ span: literal, with: JSON.stringify(own) }]
 
 /** The capabilities without what the server may not make use of, and does not know. */
-const narrowed = (
-  { bytes, message }: PassedRequest,
-  withheld: readonly string[],
-  tasks: boolean,
-): readonly Edit[] =>
+const narrowed = ({ bytes, message }: PassedRequest, withheld: readonly string[], tasks: boolean): readonly Edit[] =>
   message.metaClientCapabilities === undefined
     ? []
     : objectEdits(bytes, message.metaClientCapabilities, {

@@ -45,7 +45,7 @@ interface Pending {
   refresh(): void
 }
 
-/** `start` starts the process and says each line of it; `hear` gets the messages that answer nothing and are no progress. */
+/** `start` starts the process and says each line of it; `hear` gets the messages that answer nothing and are no progress of what is under way. */
 export const openPipe = async (
   start: (line: (line: Buffer) => void) => Promise<StdioProcess>,
   hear: (message: Heard) => void,
@@ -71,6 +71,7 @@ export const openPipe = async (
     const span = scanned.ok ? scanned.message.progressToken : undefined
     const asked = span === undefined ? undefined : pending.get(textOf(message.bytes, span))
     const token = asked?.request.progressToken
+    if (span !== undefined && asked === undefined) hear(message)
     if (span === undefined || asked === undefined || token === undefined) return
     asked.refresh()
     const bytes = replaceSpans(message.bytes, [{ span, with: textOf(asked.request.body, token) }])

@@ -3,6 +3,7 @@ import { members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
 import { LOG_LEVELS } from '../mcp/log-levels.ts'
 import { scan } from '../mcp/scan.ts'
 import type { StdioServer } from '../registry/model.ts'
+import { createdTask, taskOf } from '../translation/task-ids.ts'
 import type { ClientState } from './client-session.ts'
 import { resourceWatch } from './resource-watch.ts'
 import { isListChanged, updatedUri } from './server-message.ts'
@@ -12,7 +13,7 @@ import { failed, type Outcome, type Upstream, type UpstreamCall } from './upstre
 export interface StatefulPipe extends Pick<Upstream, 'call' | 'setLevel' | 'watch'> {
   tell(client: ClientState, body: Buffer): void
   leave(client: ClientState): void
-  /** A message of the server that answers nothing and is no progress. */
+  /** A message of the server that answers nothing and is no progress of what is under way. */
   hear(message: Heard): void
   /** A process was started: it is told what the one before it knew. */
   renew(): void
@@ -27,6 +28,10 @@ interface Options {
   readonly listsChanged: () => void
   /** A notification about a resource: whoever subscribed is meant. */
   readonly updated: (message: Notification) => void
+  /** Whose task this is; undefined: nobody's who is still here. */
+  readonly ownerOf: (task: string) => ClientState | undefined
+  /** A message for one client outside any call. */
+  readonly message: (client: ClientState, message: Heard) => void
 }
 
 interface Running {
@@ -34,11 +39,17 @@ interface Running {
   readonly call: UpstreamCall
 }
 
-export const statefulPipe = ({ server, pipe, down, listsChanged, updated }: Options): StatefulPipe => {
+/** Tasks whose progress is told of, the newest ones. */
+const MOST_TOKENS = 1000
+
+export const statefulPipe = (options: Options): StatefulPipe => {
+  const { server, pipe, down, listsChanged, updated } = options
   const running = new Set<Running>()
   const levels = new Map<ClientState, number>()
   /** The server's own URI → the clients that subscribed to it. */
   const subscribers = new Map<string, Set<ClientState>>()
+  /** Our progress token → whose it stands for: a task goes on after the call that made it (2025-11-25 tasks, progress). */
+  const tokens = new Map<string, { readonly client: ClientState; readonly token: string }>()
 
   const ours = async (method: string, params: string): Promise<boolean> => {
     const current = pipe()
@@ -82,13 +93,32 @@ export const statefulPipe = ({ server, pipe, down, listsChanged, updated }: Opti
     return true
   }
   const asked = (message: Extract<Heard, { kind: 'request' }>): void => {
-    if (toCaller(message)) return
-    const error = {
-      code: -32603,
-      message: 'it is not plain which client is meant: none or several are calling this server',
-    }
+    if (!toCaller(message))
+      refuse(message, 'it is not plain which client is meant: none or several are calling this server')
+  }
+  const refuse = (message: Extract<Heard, { kind: 'request' }>, why: string): void => {
+    const error = { code: -32603, message: why }
     const answer = message.method === 'ping' ? '"result":{}' : `"error":${JSON.stringify(error)}`
     pipe()?.write(Buffer.from(`{"jsonrpc":"2.0","id":${message.id},${answer}}`))
+  }
+  /** What belongs to a task is for the client that made it, on one of its calls or apart from them. */
+  const aboutTask = (message: Heard, task: string): void => {
+    const client = options.ownerOf(task)
+    const calls = [...running].filter(({ call }) => call.client === client)
+    const caller = calls.find(({ call }) => call.method === 'tasks/result') ?? calls[0]
+    if (caller !== undefined) {
+      pipe()?.refresh(caller.own)
+      caller.call.onMessage(message)
+    } else if (client !== undefined) options.message(client, message)
+    else if (message.kind === 'request') refuse(message, 'the client whose task it is has left')
+  }
+  const progressed = (message: Notification): void => {
+    const scanned = scan(message.bytes)
+    const span = scanned.ok ? scanned.message.progressToken : undefined
+    const known = span === undefined ? undefined : tokens.get(textOf(message.bytes, span))
+    if (span === undefined || known === undefined || known.client.left) return
+    const bytes = replaceSpans(message.bytes, [{ span, with: known.token }])
+    options.message(known.client, { ...message, bytes, params: members(bytes).get('params') })
   }
   const logged = (message: Notification): void => {
     const caller = onlyCaller()
@@ -113,6 +143,17 @@ export const statefulPipe = ({ server, pipe, down, listsChanged, updated }: Opti
       signal: call.signal,
     })
     running.delete(entry)
+    const { client, method, body, progressToken: token } = call
+    if (
+      token !== undefined &&
+      method === 'tools/call' &&
+      outcome.kind === 'answered' &&
+      createdTask(outcome.body) !== undefined
+    ) {
+      tokens.set(entry.own, { client, token: textOf(body, token) })
+      const [oldest] = tokens.keys()
+      if (tokens.size > MOST_TOKENS && oldest !== undefined) tokens.delete(oldest)
+    }
     return outcome
   }
   /** The process has one level: the one of whoever wants to hear most. */
@@ -159,10 +200,15 @@ export const statefulPipe = ({ server, pipe, down, listsChanged, updated }: Opti
     },
     leave(client) {
       levels.delete(client)
+      for (const [own, known] of tokens) if (known.client === client) tokens.delete(own)
       for (const [uri, clients] of subscribers) if (clients.has(client) && !released(uri, client)) unsubscribe(uri)
     },
     hear(message) {
-      if (message.kind === 'request') asked(message)
+      const task = taskOf(message.method, message.bytes, message.params)
+      if (message.kind === 'notification' && message.method === 'notifications/progress') progressed(message)
+      // The answer that made the task may have come just before, and not be noted yet.
+      else if (task !== undefined) setImmediate(() => aboutTask(message, task))
+      else if (message.kind === 'request') asked(message)
       else if (isListChanged(message.method)) listsChanged()
       else if (message.method === 'notifications/message') logged(message)
       else if (message.method === 'notifications/resources/updated') {

@@ -9,6 +9,7 @@ import { ask, type Heard, openPipe, type Pipe } from './stdio-pipe.ts'
 import type { StdioProcess } from './stdio-process.ts'
 import { statefulPipe } from './stdio-stateful.ts'
 import { stdioWire } from './stdio-wire.ts'
+import { ownerOf } from './task-owners.ts'
 import { type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
 
 /** Starts the process of an entry, for the first time or again; rejects with the reason when it cannot be. */
@@ -43,6 +44,8 @@ export const stdioUpstream = (
     down,
     listsChanged: () => discovery.refresh(),
     updated: (message) => events.shared(upstream, message),
+    ownerOf: (task) => ownerOf(upstream, task),
+    message: (client, message) => events.message(upstream, client, message),
   })
   const wire = stdioWire(() => current, nextId, down)
   const stateless = statelessCalls({
@@ -166,6 +169,7 @@ export const stdioUpstream = (
     },
     watch: (uris, changed, signal) =>
       speaks('stateless') ? stateless.watch(uris, changed, signal) : stateful.watch(uris, changed, signal),
+    watchTasks: async (watching) => (speaks('stateless') ? stateless.watchTasks(watching) : []),
     async tell(client, body) {
       if (speaks('stateful')) stateful.tell(client, body)
       else stateless.tell(client, body)

@@ -17,9 +17,6 @@ export interface Taking {
   readonly stopping: boolean
 }
 
-/** Tells a client to stop coming back (HTML, server-sent events, "the event stream's reconnection"). */
-const STOP = 204
-
 export const takeStream = (taking: Taking): void => {
   const { broker, session, lastEventId = '', res, reply, stopping } = taking
   const client = broker.client(session)
@@ -39,7 +36,8 @@ export const takeStream = (taking: Taking): void => {
       client.openStream(res, Date.now())
       break
     case 'over':
-      reply.accepted(STOP)
+      // So that it stops coming back (HTML, server-sent events).
+      reply.accepted(204)
       break
     case 'unknown':
       reply.refuse('unknown-event', undefined)

@@ -1,4 +1,5 @@
-/** Tasks of stateful servers under their two names: the server's own towards it, with the server's name in front towards clients. */
+/** Tasks under their two names: the server's own towards it, with the server's name in front towards clients. */
+import { offersTasks } from '../catalog/tasks.ts'
 import { type Edit, members, replaceSpans } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { exposedTaskId, parseTaskId } from '../mcp/task-id.ts'
@@ -45,7 +46,10 @@ export const answerForServer = (upstream: Upstream, response: Buffer): Buffer =>
   hasTasks(upstream) ? renameInResponse('', response, toServer(upstream.server.name)) : response
 
 /** Most servers have none: then nothing is looked for. */
-const hasTasks = (upstream: Upstream): boolean => upstream.catalogue()?.capabilities.has('tasks') === true
+const hasTasks = (upstream: Upstream): boolean => {
+  const catalogue = upstream.catalogue()
+  return catalogue !== undefined && (offersTasks('stateful', catalogue) || offersTasks('stateless', catalogue))
+}
 
 const changed = (bytes: Buffer, edits: readonly Edit[]): Buffer =>
   edits.length === 0 ? bytes : replaceSpans(bytes, edits)

@@ -7,17 +7,15 @@ import { scan } from '../mcp/scan.ts'
 import { exposedTaskId, parseTaskId } from '../mcp/task-id.ts'
 import { createdTask, listedTask, messageEdits, renameInResponse, withoutTask } from '../translation/task-ids.ts'
 import { hear, runCall } from './calls.ts'
-import type { ClientState } from './client-session.ts'
 import { ownId } from './handshake.ts'
 import { hasTasks } from './initialize.ts'
 import { ask } from './questions.ts'
 import type { Reply } from './reply.ts'
 import type { Incoming } from './stateful.ts'
 import { toClient, toServer } from './task-names.ts'
+import { rememberTask, tasksOf } from './task-owners.ts'
 import type { Outcome, Upstream, UpstreamCall } from './upstream.ts'
 
-/** Tasks of one client at one server, the newest ones. */
-const MOST_TASKS = 1000
 /** Beyond that a server is looping. */
 const MOST_PAGES = 100
 
@@ -30,26 +28,6 @@ interface TaskRequest extends Incoming {
   readonly method: MethodName<'stateful'>
 }
 
-/**
- * Own ids of the tasks that a client's session made at a server; gone with either of them. A server that has only seen the
- * gateway's credential takes all clients for one, so that whose a task is has to be known here.
- */
-const made = new WeakMap<Upstream, WeakMap<ClientState, Set<string>>>()
-const madeBy = (upstream: Upstream, client: ClientState): ReadonlySet<string> => made.get(upstream)?.get(client) ?? NONE
-const NONE: ReadonlySet<string> = new Set()
-
-const remember = (upstream: Upstream, client: ClientState, own: string): void => {
-  const clients = made.get(upstream) ?? new WeakMap<ClientState, Set<string>>()
-  const tasks = clients.get(client) ?? new Set<string>()
-  tasks.add(own)
-  for (const oldest of tasks) {
-    if (tasks.size <= MOST_TASKS) break
-    tasks.delete(oldest)
-  }
-  clients.set(client, tasks)
-  made.set(upstream, clients)
-}
-
 /** A call that its client wants as a task. Where there are none, it is an ordinary call (2025-11-25 tasks, support and handling). */
 export const callAsTask = async (
   upstream: Upstream,
@@ -59,16 +37,15 @@ export const callAsTask = async (
   const { client, method } = request
   const catalogue = upstream.catalogue()
   const possible =
-    catalogue !== undefined &&
-    offersTasks('stateful', catalogue) &&
-    hasTasks(client.session.claims.protocolVersion)
+    catalogue !== undefined && offersTasks('stateful', catalogue) && hasTasks(client.session.claims.protocolVersion)
   const body = possible ? request.body : withoutTask(request.body)
   const scanned = scan(body)
   const progressToken = scanned.ok ? scanned.message.metaProgressToken : undefined
   await runCall(upstream, { ...request, body, progressToken }, reply, async (call) => {
     const outcome = await upstream.call(call)
-    const own = possible && outcome.kind === 'answered' ? createdTask(outcome.body) : undefined
-    if (own !== undefined) remember(upstream, client, own)
+    if (!possible) return outcome
+    const own = outcome.kind === 'answered' ? createdTask(outcome.body) : undefined
+    if (own !== undefined) rememberTask(upstream, client, own)
     return exposed(upstream, method, outcome)
   })
 }
@@ -96,7 +73,7 @@ export const askAboutTask = async ({
   const task = parseTaskId(name)
   await context.moved(task?.server ?? '')
   const upstream = task === undefined ? undefined : context.upstreams.get(task.server)
-  if (task === undefined || upstream === undefined || !madeBy(upstream, client).has(task.own)) {
+  if (task === undefined || upstream === undefined || !tasksOf(upstream, client).has(task.own)) {
     reply.refuse('unknown-task', id, { subject: name })
     return
   }
@@ -133,7 +110,7 @@ export const listTasks = async (request: TaskRequest): Promise<void> => {
   reply.onClose(() => gone.abort())
   const asked = [...context.upstreams.values()].flatMap((upstream) => {
     const catalogue = upstream.catalogue()
-    const lists = catalogue !== undefined && listsTasks(catalogue) && madeBy(upstream, client).size > 0
+    const lists = catalogue !== undefined && listsTasks(catalogue) && tasksOf(upstream, client).size > 0
     return lists ? [tasksAt(upstream, request, gone.signal)] : []
   })
   const tasks = (await Promise.all(asked)).flat()
@@ -147,7 +124,7 @@ const tasksAt = async (
   ending: AbortSignal,
 ): Promise<readonly string[]> => {
   const { name, listTimeoutMs } = upstream.server
-  const own = madeBy(upstream, client)
+  const own = tasksOf(upstream, client)
   const signal = AbortSignal.any([ending, AbortSignal.timeout(listTimeoutMs)])
   const deliver = (bytes: Buffer): boolean => {
     reply.message(bytes)

@@ -6,6 +6,7 @@ import type { Era } from '../mcp/versions.ts'
 import type { Server } from '../registry/model.ts'
 import type { ClientState } from './client-session.ts'
 import type { ExchangeEvents } from './inner-client.ts'
+import type { Introduction } from './handshake.ts'
 import type { ServerMessage } from './server-message.ts'
 
 /** The eras a server is spoken to in, and how and when that was found out. Both: each client in its own. */
@@ -29,6 +30,16 @@ export interface StatelessCall {
   readonly signal: AbortSignal
 }
 
+/** Somebody who wants to hear of tasks. */
+export interface TaskWatching {
+  readonly ids: readonly string[]
+  /** How the client is introduced: a task may want of it what it declared. */
+  readonly as: Introduction
+  /** A `notifications/tasks` of the server. */
+  readonly heard: (message: Extract<ServerMessage, { kind: 'notification' }>) => void
+  readonly signal: AbortSignal
+}
+
 /** A request of a stateful client, with the server's own names in it. */
 export interface UpstreamCall {
   readonly client: ClientState
@@ -44,8 +55,8 @@ export interface UpstreamCall {
   onMessage(message: Exclude<ServerMessage, { kind: 'response' }>): void
   /** Whether the server's silence counts: not while it waits for the client's answer. */
   waiting(): boolean
-  /** The answer is a stream that the server lets resume. */
-  readonly onResumable?: () => void
+  /** The answer is a stream that the server lets resume; after so long, if its connection breaks. */
+  readonly onResumable?: (retryMs: number) => void
   /** The server has ended the connection and wants to be asked for the rest after so long, which it will be. */
   readonly onPolled?: (retryMs: number) => void
   readonly signal: AbortSignal
@@ -107,6 +118,11 @@ export interface Upstream {
    * resolves with those the server agreed to. Never rejects.
    */
   watch(uris: readonly string[], changed: (uri: string) => void, signal: AbortSignal): Promise<readonly string[]>
+  /**
+   * Only where the tasks extension may be: says what becomes of these tasks (the server's own ids) until the signal ends;
+   * resolves with those that the server agreed to tell of. Never rejects.
+   */
+  readonly watchTasks?: (watching: TaskWatching) => Promise<readonly string[]>
   /** Only over HTTP: a call that the server refused in its session `lostId`, sent again when that session is really gone. */
   readonly replay?: (
     call: UpstreamCall,

@@ -61,8 +61,7 @@ export const decideHead = (head: RequestHead, edge: Edge, lookup: SessionLookup,
   const examined = examine(head, edge)
   if (!examined.ok || examined.verb !== 'post') return broker
   if (era === 'stateless') {
-    const possible = isStateless(version ?? '') && [...table.servers.values()].some(takesStateless)
-    return possible ? { to: 'body', era, head } : broker
+    return isStateless(version ?? '') && hasStatelessServer(table) ? { to: 'body', era, head } : broker
   }
   if (sessionId === undefined || (version !== undefined && !isStateful(version))) return broker
   const session = lookup.find(sessionId)
@@ -131,6 +130,14 @@ const hasStatelessWay = (server: ServerRow, row: Row, head: RequestHead, message
   (server.tasks !== true || !declaresTasks(bytes, message))
 
 const takesStateless = ({ cluster, eras }: ServerRow): boolean => cluster !== undefined && eras.has('stateless')
+
+/** Whether a stateless request could go direct at all. Worked out once per table. */
+const hasStatelessServer = (table: RoutingTable): boolean => {
+  let has = stateless.get(table)
+  if (has === undefined) stateless.set(table, (has = [...table.servers.values()].some(takesStateless)))
+  return has
+}
+const stateless = new WeakMap<RoutingTable, boolean>()
 
 /** The body has the last word on the era. A head that asked for a session's body has no version of the other era. */
 const eraWith = (asked: Asked, message: Message): Era =>

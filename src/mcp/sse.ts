@@ -45,7 +45,10 @@ export class SseDecoder {
     this.#limit = limit
   }
 
-  /** The id to go on with after the latest event that is complete, also of one without data; undefined: there was none. */
+  /**
+   * The id to go on with after the latest event that is complete, also of one without data; empty: from nowhere; undefined:
+   * there was none.
+   */
   get lastEventId(): string | undefined {
     return this.#lastEventId
   }
@@ -118,7 +121,7 @@ export class SseDecoder {
   }
 
   #dispatch(events: SseEvent[]): void {
-    this.#lastEventId = this.#id === '' ? undefined : this.#id
+    this.#lastEventId = this.#id
     this.#retryMs = this.#retry ?? this.#retryMs
     if (this.#data.length > 0) {
       events.push({
@@ -147,11 +150,21 @@ const joined = (lines: readonly Buffer[]): Buffer =>
 const DATA = Buffer.from('data: ')
 const END = Buffer.from('\n\n')
 
+const pooled = (...parts: readonly Buffer[]): Buffer => Buffer.concat(parts)
+/** In memory of its own: an event with an id may be kept for long, and would keep what it shares memory with. */
+const alone = (...parts: readonly Buffer[]): Buffer => {
+  const whole = Buffer.allocUnsafeSlow(parts.reduce((size, part) => size + part.length, 0))
+  let at = 0
+  for (const part of parts) at += part.copy(whole, at)
+  return whole
+}
+
 /** One `message` event, with an id where one is given. Line ends inside the data (a server's pretty-printed JSON) become lines of their own. */
 export const sseEvent = (data: Uint8Array, id?: string): Buffer => {
   const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)
   const head = id === undefined ? DATA : Buffer.from(`id: ${id}\ndata: `)
-  if (!bytes.includes(LF) && !bytes.includes(CR)) return Buffer.concat([head, bytes, END])
+  const join = id === undefined ? pooled : alone
+  if (!bytes.includes(LF) && !bytes.includes(CR)) return join(head, bytes, END)
   const lines = bytes.toString('latin1').split(/\r\n|\n|\r/)
-  return Buffer.concat([head, Buffer.from(lines.join('\ndata: '), 'latin1'), END])
+  return join(head, Buffer.from(lines.join('\ndata: '), 'latin1'), END)
 }

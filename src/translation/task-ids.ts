@@ -1,5 +1,5 @@
 /** The ids of tasks in a message, renamed wherever they stand: servers know their own, clients know whose they are. */
-import { type Edit, elements, members, replaceSpans, stringOf } from '../mcp/json-text.ts'
+import { type Edit, members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import { META_RELATED_TASK } from '../mcp/meta-keys.ts'
 import type { Span } from '../mcp/message.ts'
 import { changeObject } from './object-edits.ts'
@@ -26,7 +26,8 @@ export const createdTask = (response: Buffer): string | undefined => {
 }
 
 /** The id of a task as it stands in a list of them. */
-export const listedTask = (bytes: Buffer, task: Span): Span | undefined => string(bytes, members(bytes, task).get('taskId'))
+export const listedTask = (bytes: Buffer, task: Span): Span | undefined =>
+  string(bytes, members(bytes, task).get('taskId'))
 
 /** The literals that say which task a result is. */
 const subjects = (method: string, bytes: Buffer, result: Span): readonly Span[] => {
@@ -82,7 +83,8 @@ export const taskOf = (method: string, bytes: Buffer, params: Span | undefined):
 }
 
 /** A call without the wish that it be a task. */
-export const withoutTask = (request: Buffer): Buffer => changeObject(request, { params: { within: { task: undefined } } })
+export const withoutTask = (request: Buffer): Buffer =>
+  changeObject(request, { params: { within: { task: undefined } } })
 
 const related = (bytes: Buffer, found: ReadonlyMap<string, Span>): readonly Span[] => {
   const meta = found.get('_meta')

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { startChild } from './child.ts'
 import type { Offered, Scripted, Served } from './conversation-file.ts'
-import type { Answer, Script } from './mcp-script.ts'
+import type { Answer, Call, Script } from './mcp-script.ts'
 import { RpcError, says } from './mcp-script.ts'
 import type { Hosting, McpServer } from './mcp-server.ts'
 import { serveMcp } from './mcp-server.ts'
@@ -37,35 +37,44 @@ const hosting = async ({ tls }: Scripted, fileOf: (name: string) => string): Pro
 }
 
 /** What it answers with; undefined: what the server says by itself. */
-const answering = ({ answer, error }: Offered, whole: (text: string) => Answer): (() => Answer) | undefined => {
-  if (error !== undefined)
-    return () => {
-      throw new RpcError(error.code, error.message)
+const answering = (
+  { answer, error, asks }: Offered,
+  whole: (text: string) => Answer,
+): ((call: Call) => Promise<Answer>) | undefined => {
+  if (answer === undefined && error === undefined && asks.length === 0) return undefined
+  return async (call) => {
+    const told: string[] = []
+    for (const { method, params } of asks) {
+      const { result, error: refusal } = await call.ask(method, params)
+      told.push(JSON.stringify(result ?? refusal))
     }
-  if (answer === undefined) return undefined
-  return () => (typeof answer === 'string' ? whole(answer) : answer)
+    if (error !== undefined) throw new RpcError(error.code, error.message)
+    return typeof answer === 'object' ? answer : whole(answer ?? told.join('\n'))
+  }
 }
 
 const scriptOf = (name: string, server: Scripted): Partial<Script> => ({
   name,
+  era: server.era,
+  caching: () => server.caching,
   instructions: server.instructions,
   credential: server.credential,
-  tools: Object.entries(server.tools).map(([tool, { answer, error, ...definition }]) => {
-    const run = answering({ answer, error }, says)
+  tools: Object.entries(server.tools).map(([tool, { answer, error, asks, ...definition }]) => {
+    const run = answering({ answer, error, asks }, says)
     return {
       name: tool,
       definition: { name: tool, inputSchema: { type: 'object' }, ...definition },
       ...(run === undefined ? {} : { run }),
     }
   }),
-  prompts: Object.entries(server.prompts).map(([prompt, { answer, error, ...definition }]) => {
-    const get = answering({ answer, error }, (text) => ({
+  prompts: Object.entries(server.prompts).map(([prompt, { answer, error, asks, ...definition }]) => {
+    const get = answering({ answer, error, asks }, (text) => ({
       messages: [{ role: 'user', content: { type: 'text', text } }],
     }))
     return { name: prompt, definition: { name: prompt, ...definition }, ...(get === undefined ? {} : { get }) }
   }),
-  resources: Object.entries(server.resources).map(([uri, { answer, error, ...definition }]) => {
-    const read = answering({ answer, error }, (text) => ({ contents: [{ uri, mimeType: 'text/plain', text }] }))
+  resources: Object.entries(server.resources).map(([uri, { answer, error, asks, ...definition }]) => {
+    const read = answering({ answer, error, asks }, (text) => ({ contents: [{ uri, mimeType: 'text/plain', text }] }))
     return { uri, definition: { uri, name: uri, ...definition }, ...(read === undefined ? {} : { read }) }
   }),
 })

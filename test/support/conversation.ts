@@ -2,16 +2,19 @@
 import { cp } from 'node:fs/promises'
 import path from 'node:path'
 import type { Test } from 'tap'
+import type { Era } from '../../src/mcp/versions.ts'
+import type { ConversationClient } from './conversation-client.ts'
+import { conversationClient } from './conversation-client.ts'
 import { conversationFile } from './conversation-file.ts'
-import type { Conversation, Step } from './conversation-file.ts'
+import type { Conversation, Line } from './conversation-file.ts'
 import type { ConversationServer } from './conversation-server.ts'
+import { waysIn } from './conversation-ways.ts'
 import type { GatewayUnderTest } from './gateway.ts'
 import { eventually } from './gateway.ts'
 import type { Reply } from './http-request.ts'
 import type { McpServer } from './mcp-server.ts'
-import type { RawClient } from './raw-client.ts'
-import { connect } from './raw-client.ts'
-import type { Message } from './raw-json.ts'
+import type { JsonObject, Message } from './raw-json.ts'
+import { asObject } from './raw-json.ts'
 import { differences } from './subset.ts'
 
 export interface Example {
@@ -47,33 +50,35 @@ export const play = async (
   registry: string,
   servers: ReadonlyMap<string, ConversationServer>,
 ): Promise<void> => {
-  const { steps, capabilities, answers, files, initialized } = example.conversation
+  const { lines, files, initialized } = example.conversation
   const skipped = new Set(PARTS.map((part) => path.join(example.directory, part)))
   await cp(example.directory, gateway.dir, { recursive: true, filter: (file) => !skipped.has(file) })
   for (const name of Object.keys(files)) await cp(example.fileOf(name), path.join(gateway.dir, name))
   await gateway.edit(registry)
   await gateway.settled()
 
-  await using client = await connect(gateway.url, {
-    capabilities,
-    answers: Object.fromEntries(Object.entries(answers).map(([method, answer]) => [method, () => answer])),
-  })
-  t.same(differences(client.initialized.result, initialized), [], 'initialize', { got: client.initialized.raw })
+  const clients = new Map<Era, ConversationClient>()
+  for (const era of new Set(lines.map((line) => line.era))) {
+    const client = await conversationClient(era, gateway.url, example.conversation)
+    clients.set(era, client)
+    if (client.initialized === undefined) continue
+    t.same(differences(client.initialized.result, initialized), [], 'initialize', { got: client.initialized.raw })
+  }
   const before = waysIn(gateway.log()).length
-  for (const step of steps) await t.test(titleOf(step), (t) => say(t, client, servers, step))
+  for (const line of lines) await t.test(titleOf(line), (t) => say(t, clients.get(line.era), servers, line))
 
   await t.test('every line took its way', async (t) => {
     // Envoy writes its access log once a second.
     const taken = await eventually('the access log', gateway.child, async () => {
       const ways = waysIn(gateway.log()).slice(before)
-      return ways.length < steps.length ? undefined : ways
+      return ways.length < lines.length ? undefined : ways
     })
     t.same(
       taken,
-      steps.map((step) => `${methodOf(step)} via ${step.via}`),
+      lines.map((line) => `${line.era} ${methodOf(line)} via ${line.via}`),
     )
   })
-  await client.delete()
+  for (const client of clients.values()) await client.leave()
 }
 
 const LISTS = {
@@ -83,56 +88,69 @@ const LISTS = {
   templates: { method: 'resources/templates/list', key: 'resourceTemplates', name: 'uriTemplate' },
 } as const
 
-const methodOf = ({ list, call, get, read, send = '' }: Step): string => {
+const methodOf = ({ list, call, get, read, send = '' }: Line): string => {
   if (list !== undefined) return LISTS[list].method
   if (call !== undefined) return 'tools/call'
   if (get !== undefined) return 'prompts/get'
   return read === undefined ? send : 'resources/read'
 }
 
-const paramsOf = ({ list, call, get, read, with: given = {} }: Step) => {
+const paramsOf = ({ list, call, get, read, with: given = {} }: Line): JsonObject => {
   if (list !== undefined) return {}
   if (read !== undefined) return { uri: read }
   const name = call ?? get
   return name === undefined ? given : { name, arguments: given }
 }
 
-const titleOf = (step: Step): string => {
-  const what = `${methodOf(step)} ${step.call ?? step.get ?? step.read ?? ''}`.trim()
-  return step.shows === undefined ? what : `${step.shows} (${what})`
+const titleOf = (line: Line): string => {
+  const what = `${methodOf(line)} ${line.call ?? line.get ?? line.read ?? ''}`.trim()
+  const said = `${what}, ${line.era}`
+  return line.shows === undefined ? said : `${line.shows} (${said})`
 }
 
 /** One line of the conversation. */
 const say = async (
   t: Test,
-  client: RawClient,
+  client: ConversationClient | undefined,
   servers: ReadonlyMap<string, ConversationServer>,
-  step: Step,
+  line: Line,
 ): Promise<void> => {
+  if (client === undefined) throw new Error(`no ${line.era} client`)
   const scripted = [...servers].flatMap(([name, { scripted: one }]) =>
     one === undefined ? [] : [[name, one] as const],
   )
   const arrived = new Map(scripted.map(([name, { received }]) => [name, received.length]))
-  const { message, reply } = await client.send(methodOf(step), paramsOf(step))
-  t.equal(reply.status, 200, 'the HTTP status')
-  answered(t, step, message)
-  for (const secret of step.without) t.notOk(shown(reply).includes(secret), `"${secret}" is not in the answer`)
-  for (const [name, wanted] of Object.entries(step.arrives)) {
+  const { message, reply, heard } = await client.say(methodOf(line), paramsOf(line), line)
+  t.equal(reply.status, line.status, 'the HTTP status')
+  answered(t, line, message)
+  if (line.hears !== undefined) {
+    t.same(differences(heard, line.hears), [], 'what is heard before', { got: heard.map(({ raw }) => raw) })
+  }
+  for (const secret of line.without) t.notOk(shown(reply).includes(secret), `"${secret}" is not in the answer`)
+  for (const [name, wanted] of Object.entries(line.arrives)) {
     const server = servers.get(name)?.scripted
     if (server === undefined) throw new Error(`the conversation has no scripted server "${name}"`)
-    t.same(closest(server, arrived.get(name) ?? 0, wanted), [], `what arrives at ${name}`)
+    const requests = arrivedSince(server, arrived.get(name) ?? 0)
+    if (wanted !== null) t.same(closest(requests, wanted), [], `what arrives at ${name}`)
+    else
+      t.notOk(
+        requests.some(({ method }) => method === methodOf(line)),
+        `nothing arrives at ${name}`,
+      )
   }
 }
 
-const answered = (t: Test, { list, names, text, result, error }: Step, message: Message): void => {
+const answered = (t: Test, { list, names, text, result, error, asks }: Line, message: Message): void => {
   const [got, wanted] =
     text !== undefined
       ? [textOf(message), text]
       : list !== undefined
         ? [namesOf(list, message), names]
-        : result !== undefined
-          ? [message.result, result]
-          : [message.error, error]
+        : asks !== undefined
+          ? [questionsOf(message), asks]
+          : result !== undefined
+            ? [message.result, result]
+            : [message.error, error]
   t.same(differences(got, wanted), [], 'the answer', { got: message.raw })
 }
 
@@ -150,38 +168,21 @@ const textOf = ({ result = {} }: Message): string | undefined => {
   return items?.map((item: unknown) => String(member(member(item, 'content') ?? item, 'text'))).join('\n')
 }
 
+/** What the client has to answer before it is told more; of any other answer, the answer. */
+const questionsOf = ({ result = {}, error }: Message): unknown =>
+  result['resultType'] === 'input_required' ? Object.values(asObject(result['inputRequests'])) : (error ?? result)
+
 const member = (value: unknown, key: string): unknown =>
   typeof value === 'object' && value !== null ? new Map<string, unknown>(Object.entries(value)).get(key) : undefined
 
 const shown = ({ rawHeaders, text }: Reply): string => `${rawHeaders.join('\n')}\n${text}`
 
+/** What a server received after its first `from` requests, as `arrives` sees it. */
+const arrivedSince = ({ received }: McpServer, from: number) =>
+  received.slice(from).map(({ era, headers, clientName, message }) => ({ ...message, era, headers, clientName }))
+
 /** What of `wanted` is missing in the request that comes closest to it. */
-const closest = ({ received }: McpServer, from: number, wanted: Conversation['answers'][string]): readonly string[] => {
-  const requests = received.slice(from).map(({ headers, clientName, message }) => ({ ...message, headers, clientName }))
+const closest = (requests: ReturnType<typeof arrivedSince>, wanted: JsonObject): readonly string[] => {
   const missing = requests.map((request) => differences(request, wanted))
   return missing.toSorted((a, b) => a.length - b.length)[0] ?? ['nothing arrived']
 }
-
-/** What we read of a line of Envoy's access log. */
-interface LogLine {
-  readonly verb?: string
-  readonly method?: string
-  /** Where the router sent it. */
-  readonly cluster?: string
-}
-
-const WAYS: readonly (readonly [cluster: RegExp, way: string])[] = [
-  [/^mcp\.broker$/, 'broker'],
-  [/^direct\./, 'server '],
-]
-
-/** The way of each request in it, in order: `tools/call via server weather`. */
-const waysIn = (log: string): readonly string[] =>
-  log
-    .split('\n')
-    .slice(0, -1) // what follows the last newline is not complete
-    .flatMap((line) => {
-      const { verb, method, cluster = 'nowhere' }: LogLine = line.startsWith('{') ? JSON.parse(line) : {}
-      const counts = verb === 'POST' && method !== undefined && !/^(initialize$|notifications\/)/.test(method)
-      return counts ? [`${method} via ${WAYS.reduce((way, [from, to]) => way.replace(from, to), cluster)}`] : []
-    })

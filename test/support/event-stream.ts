@@ -24,6 +24,8 @@ export const sseEvent = (data: string, style: SseStyle = {}, id?: string): strin
 export interface SseEvent {
   readonly id?: string
   readonly data: string
+  /** As written. */
+  readonly retry?: string
 }
 
 /** A function to give each piece of text to; it calls back with every event that is complete. */
@@ -31,11 +33,18 @@ export const sseReader = (onEvent: (event: SseEvent) => void, onComment?: (text:
   let rest = ''
   let data: string[] = []
   let id: string | undefined
+  let retry: string | undefined
   const line = (text: string): void => {
     if (text === '') {
-      if (data.length > 0 || id !== undefined) onEvent({ ...(id === undefined ? {} : { id }), data: data.join('\n') })
+      if (data.length > 0 || id !== undefined)
+        onEvent({
+          ...(id === undefined ? {} : { id }),
+          data: data.join('\n'),
+          ...(retry === undefined ? {} : { retry }),
+        })
       data = []
       id = undefined
+      retry = undefined
       return
     }
     const colon = text.indexOf(':')
@@ -44,6 +53,7 @@ export const sseReader = (onEvent: (event: SseEvent) => void, onComment?: (text:
     if (field === '') onComment?.(value)
     if (field === 'data') data.push(value)
     if (field === 'id') id = value
+    if (field === 'retry') retry = value
   }
   return (piece: string): void => {
     rest += piece

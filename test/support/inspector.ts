@@ -14,8 +14,13 @@ import type { PublishedClient } from './published-client.ts'
 import type { JsonObject } from './raw-json.ts'
 import { asObject } from './raw-json.ts'
 
-const program = (name: string): string =>
-  fileURLToPath(new URL(`../../node_modules/@modelcontextprotocol/inspector/clients/${name}`, import.meta.url))
+const launcher = new URL(
+  '../../node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
+  import.meta.url,
+)
+const single = fileURLToPath(launcher)
+const kept = fileURLToPath(new URL('../../mcpdo/build/mcp-bin.js', launcher))
+const keeper = fileURLToPath(new URL('../../mcpdo/build/mcpdod.js', launcher))
 
 const names = { stateful: 'legacy', stateless: 'modern' } as const
 
@@ -28,7 +33,7 @@ const run = async (args: readonly string[], env: Readonly<Record<string, string>
 /** The command that asks once and ends: the tools' names. */
 export const inspectOnce = async (url: string, era: Era): Promise<readonly string[]> => {
   const options = ['--cli', url, '--transport', 'http', '--protocol-era', names[era], '--format', 'json']
-  const { result } = await run([program('launcher/build/index.js'), ...options, '--method', 'tools/list'])
+  const { result } = await run([single, ...options, '--method', 'tools/list'])
   return namesIn(asObject(result), 'tools', 'name')
 }
 
@@ -41,9 +46,9 @@ export const inspector = async (url: string, era: Era): Promise<PublishedClient>
     MCP_INSPECTOR_DAEMON_TOKEN: randomBytes(16).toString('hex'),
     MCP_INSPECTOR_SECRET_STORE: 'file',
   }
-  const command = [program('mcpdo/build/mcp-bin.js'), '--format', 'json', '--plain']
+  const command = [kept, '--format', 'json', '--plain']
   const ask = (...args: string[]) => run([...command, ...args], env)
-  const daemon = startChild([program('mcpdo/build/mcpdod.js')], { env })
+  const daemon = startChild([keeper], { env })
   const watching: Child[] = []
   const dispose = async (): Promise<void> => {
     for (const child of watching) await child.stop()

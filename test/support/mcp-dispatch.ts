@@ -14,6 +14,8 @@ type Method = (served: Served, call: Call) => Answer | Promise<Answer>
 export const dispatch = async (served: Served, call: Call): Promise<Answer> => {
   const method = call.received.message?.method ?? ''
   const known = { ...methods, ...(call.era === 'stateful' ? stateful : stateless) }
+  const own = Object.hasOwn(served.script.methods, method) ? served.script.methods[method] : undefined
+  if (own !== undefined) return await own(call)
   const run = Object.hasOwn(known, method) ? known[method] : undefined
   if (run === undefined) throw new RpcError(-32601, 'Method not found')
   return await run(served, call)

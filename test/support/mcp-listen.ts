@@ -55,6 +55,8 @@ const stamped = (method: string, meta: string, params: JsonObject): string => {
 const wanted = (filter: JsonObject, method: string, params: JsonObject = {}): boolean => {
   const list = /^notifications\/(\w+)\/list_changed$/.exec(method)?.[1]
   if (list !== undefined) return filter[`${list}ListChanged`] === true
+  const taskIds = filter['taskIds']
+  if (method === 'notifications/tasks') return Array.isArray(taskIds) && taskIds.includes(params['taskId'])
   const uris = filter['resourceSubscriptions']
   return method === 'notifications/resources/updated' && Array.isArray(uris) && uris.includes(params['uri'])
 }

@@ -171,6 +171,8 @@ export interface Script {
   before: ((received: Received) => void | Promise<void>) | undefined
   /** An HTTP answer in place of the server's own. */
   refuse: ((received: Received) => HttpAnswer | undefined) | undefined
+  /** Methods it has beside the usual ones. */
+  methods: Readonly<Record<string, (call: Call) => Answer | Promise<Answer>>>
   /** Values for an argument that is being typed. */
   complete: (params: JsonObject) => readonly string[]
 }
@@ -216,3 +218,31 @@ export const standardTools: readonly Tool[] = [
       '{"content":[{"type":"text","text":"odd"}],"structuredContent":{"n":9007199254740993,"f":1.0,"z":1,"a":2},"x-unknown":[ 1 ],"_meta":{"k":1e2}}',
   },
 ]
+
+/** A well-behaved server's script, but for what is given. */
+export const scriptOf = (given: Partial<Script>): Script => ({
+  name: 'fixture',
+  era: 'stateful',
+  revisions: ['2026-07-28'],
+  caching: () => ({ ttlMs: 0, cacheScope: 'private' }),
+  grants: (filter) => filter,
+  tools: standardTools,
+  prompts: [],
+  resources: [],
+  templates: [],
+  pageSize: 1000,
+  cursors: 'proper',
+  sse: false,
+  sessions: true,
+  dead: { status: 404, code: -32001, text: 'Session not found' },
+  protocolVersions: ['2025-11-25', '2025-06-18', '2025-03-26'],
+  capabilities: undefined,
+  instructions: undefined,
+  stream: true,
+  credential: undefined,
+  before: undefined,
+  refuse: undefined,
+  methods: {},
+  complete: ({ argument }) => [JSON.stringify(argument)],
+  ...given,
+})

@@ -12,7 +12,7 @@ import { callOf, notification } from './mcp-call.ts'
 import { capabilitiesOf, dispatch } from './mcp-dispatch.ts'
 import { listens } from './mcp-listen.ts'
 import type { Listening, Received, Script, Session } from './mcp-script.ts'
-import { HttpAnswer, InputRequired, never, RpcError, standardTools } from './mcp-script.ts'
+import { HttpAnswer, InputRequired, never, RpcError, scriptOf } from './mcp-script.ts'
 import { eraOf, fault, stateless, statusOf } from './mcp-stateless.ts'
 import type { JsonObject, Message } from './raw-json.ts'
 import { asObject, message, rawMember } from './raw-json.ts'
@@ -63,36 +63,10 @@ export interface Hosting {
   readonly tls?: TlsOptions
 }
 
-const script = (given: Partial<Script>): Script => ({
-  name: 'fixture',
-  era: 'stateful',
-  revisions: ['2026-07-28'],
-  caching: () => ({ ttlMs: 0, cacheScope: 'private' }),
-  grants: (filter) => filter,
-  tools: standardTools,
-  prompts: [],
-  resources: [],
-  templates: [],
-  pageSize: 1000,
-  cursors: 'proper',
-  sse: false,
-  sessions: true,
-  dead: { status: 404, code: -32001, text: 'Session not found' },
-  protocolVersions: ['2025-11-25', '2025-06-18', '2025-03-26'],
-  capabilities: undefined,
-  instructions: undefined,
-  stream: true,
-  credential: undefined,
-  before: undefined,
-  refuse: undefined,
-  complete: ({ argument }) => [JSON.stringify(argument)],
-  ...given,
-})
-
 /** Listens on 127.0.0.1 until it is disposed of. */
 export const serveMcp = async (given: Partial<Script> = {}, { port = 0, tls }: Hosting = {}): Promise<McpServer> => {
   const self = {
-    script: script(given),
+    script: scriptOf(given),
     received: [] as Received[],
     sessions: new Map<string, Session>(),
     executions: new Map<string, number>(),

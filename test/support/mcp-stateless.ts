@@ -63,6 +63,9 @@ const nameKeys: Readonly<Record<string, string>> = {
   'tools/call': 'name',
   'prompts/get': 'name',
   'resources/read': 'uri',
+  'tasks/get': 'taskId',
+  'tasks/update': 'taskId',
+  'tasks/cancel': 'taskId',
 }
 
 const standardHeaders = ({ method = '', params }: Message): readonly Mirrored[] => {

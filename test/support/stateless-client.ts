@@ -75,7 +75,14 @@ export interface StatelessClient extends AsyncDisposable {
   tools(): Promise<readonly string[]>
 }
 
-const NAMED: Readonly<Record<string, string>> = { 'tools/call': 'name', 'prompts/get': 'name', 'resources/read': 'uri' }
+const NAMED: Readonly<Record<string, string>> = {
+  'tools/call': 'name',
+  'prompts/get': 'name',
+  'resources/read': 'uri',
+  'tasks/get': 'taskId',
+  'tasks/update': 'taskId',
+  'tasks/cancel': 'taskId',
+}
 
 /** So often `complete` answers before it gives up. */
 const ROUNDS = 20

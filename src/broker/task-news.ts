@@ -1,0 +1,109 @@
+/** The part of a listen stream that is about tasks: which servers have them, and what those say as the client is to hear it. */
+import { members, textOf } from '../mcp/json-text.ts'
+import type { Message } from '../mcp/message.ts'
+import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
+import { exposedTaskId, parseTaskId, TASKS_EXTENSION } from '../mcp/task-id.ts'
+import { changeObject } from '../translation/object-edits.ts'
+import { taskOf } from '../translation/task-ids.ts'
+import { declaredIn } from './declared.ts'
+import type { Introduction } from './handshake.ts'
+import { within } from './pause.ts'
+import { judgeRequests } from './stateless-answer.ts'
+import { offersTasksTo } from './stateless-pass.ts'
+import { REVISION } from './stateless-wire.ts'
+import { TASK_NEWS } from './task-watch.ts'
+import type { TaskWatching, Upstream } from './upstream.ts'
+
+export interface TaskNews {
+  /** Servers that are listened to. */
+  readonly size: number
+  /** Begins to listen for these; resolves with those that will be told of. */
+  open(ids: readonly string[]): Promise<readonly string[]>
+  /** Some servers are other ones now: their tasks are gone. */
+  rewatch(): void
+  end(): void
+}
+
+interface Options {
+  readonly upstreams: ReadonlyMap<string, Upstream>
+  /** The client's listen request: its id marks what is said, its `_meta` says who listens. */
+  readonly id: string
+  readonly message: Message
+  readonly bytes: Buffer
+  readonly say: (message: Buffer) => void
+}
+
+interface Watch {
+  readonly upstream: Upstream
+  readonly ending: AbortController
+}
+
+export const taskNews = ({ upstreams, id, message, bytes, say }: Options): TaskNews => {
+  const watches = new Map<string, Watch>()
+  const drop = (server: string, { ending }: Watch): void => {
+    ending.abort()
+    watches.delete(server)
+  }
+
+  const begin = async (upstream: Upstream, ids: ReadonlySet<string>): Promise<readonly string[]> => {
+    const { name, client, listTimeoutMs } = upstream.server
+    if (upstream.watchTasks === undefined) return []
+    const watch: Watch = { upstream, ending: new AbortController() }
+    const { signal } = watch.ending
+    watches.set(name, watch)
+    const declared = declaredIn(bytes, message.metaClientCapabilities, message.metaClientInfo, client)
+    const heard: TaskWatching['heard'] = (news) => {
+      const own = taskOf(TASK_NEWS, news.bytes, news.params)
+      if (signal.aborted || own === undefined || news.params === undefined || !ids.has(own)) return
+      const requests = members(news.bytes, news.params).get('inputRequests')
+      if (judgeRequests(news.bytes, requests, declared.features).ok)
+        say(told(id, exposedTaskId(name, own), textOf(news.bytes, news.params)))
+    }
+    const as = introduction(declared)
+    const agreed = await within(listTimeoutMs, upstream.watchTasks({ ids: [...ids], as, heard, signal }))
+    if (agreed !== undefined && agreed.length > 0 && !signal.aborted)
+      return agreed.map((own) => exposedTaskId(name, own))
+    if (watches.get(name) === watch) drop(name, watch)
+    return []
+  }
+
+  return {
+    get size() {
+      return watches.size
+    },
+    async open(ids) {
+      const owners = new Map<Upstream, Set<string>>()
+      for (const exposed of ids) {
+        const task = parseTaskId(exposed)
+        const upstream = task === undefined ? undefined : upstreams.get(task.server)
+        if (task === undefined || upstream === undefined || !offersTasksTo(upstream)) continue
+        owners.set(upstream, (owners.get(upstream) ?? new Set()).add(task.own))
+      }
+      return (await Promise.all([...owners].map(([upstream, own]) => begin(upstream, own)))).flat()
+    },
+    rewatch() {
+      for (const [name, watch] of watches) if (upstreams.get(name) !== watch.upstream) drop(name, watch)
+    },
+    end() {
+      for (const [name, watch] of watches) drop(name, watch)
+    },
+  }
+}
+
+const told = (id: string, exposed: string, params: string): Buffer => {
+  const changed = changeObject(Buffer.from(params), {
+    taskId: JSON.stringify(exposed),
+    _meta: { within: { [META_SUBSCRIPTION_ID]: id } },
+  })
+  return Buffer.from(`{"jsonrpc":"2.0","method":"${TASK_NEWS}","params":${changed.toString('utf8')}}`)
+}
+
+/** The client as this server may know it, and that it takes tasks. */
+const introduction = (declared: ReturnType<typeof declaredIn>): Introduction => ({
+  protocolVersion: REVISION,
+  capabilities: changeObject(Buffer.from(declared.capabilities), {
+    extensions: { within: { [TASKS_EXTENSION]: '{}' } },
+  }).toString('utf8'),
+  clientName: declared.clientName,
+  clientVersion: declared.clientVersion,
+})
