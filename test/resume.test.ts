@@ -1,6 +1,7 @@
 /** Streams that outlive their connections: what a client gets that comes back, and how servers are asked for the rest. */
 import { createServer, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
+import { mock } from 'node:test'
 import fc from 'fast-check'
 import t from 'tap'
 import { ClientStreams, type Resumption } from '../src/broker/client-streams.ts'
@@ -153,6 +154,24 @@ await t.test('event ids', async (t) => {
     t.equal(told(streams.find(at(ended.stream, 3))), 'unknown')
     t.equal(told(streams.find(at(call.stream, 2))), 'call ')
   })
+  await t.test('the time since the end counts, however long the client was away before', async (t) => {
+    mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+    t.teardown(() => mock.timers.reset())
+    const { res, client } = await connection()
+    const stream = streams.begin('call', res, 0)
+    stream.send(Buffer.from('{"n":1}'))
+    const closed = once(res, 'close')
+    await (await client).event('1')
+    ;(await client).cut()
+    await closed
+    const endedMs = 9_000_000
+    mock.timers.setTime(endedMs)
+    stream.end(Buffer.from('{"n":2}'))
+    streams.expire(endedMs + 119_000)
+    t.equal(told(streams.find(at(stream, 1))), `call ${event(stream, 2)}`)
+    streams.expire(endedMs + 121_000)
+    t.equal(told(streams.find(at(stream, 1))), 'unknown')
+  })
   await t.test('those that have ended are so many at most', async (t) => {
     const { res } = await connection()
     res.setMaxListeners(0)
@@ -172,20 +191,17 @@ await t.test('event ids', async (t) => {
         const opening = await connection()
         const stream = one.begin('call', opening.res, 0)
         let sent = 0
-        const send = (): void => stream.send(Buffer.from(String(++sent)))
+        const send = (): void => stream.send(Buffer.from(`{"n":${++sent}}`))
         send()
         let client = await opening.client
-        await client.event('1')
+        await client.event('{"n":1}')
         const heard: string[] = []
-        const cut = (): string => {
-          client.cut()
-          return client.lastId
-        }
-        let away: string | undefined
+        let last = ''
+        let away = false
         /** Comes back where it has been before; false: there is nothing more. */
         const back = async (): Promise<boolean> => {
-          const last = away ?? client.lastId
           // What an old connection still brings, the client does not count.
+          last = client.lastId === '' ? last : client.lastId
           heard.push(...client.data)
           const found = one.find(last)
           if (found.to !== 'stream') return false
@@ -193,21 +209,24 @@ await t.test('event ids', async (t) => {
           client.cut()
           found.stream.attach(next.res, 0, found.missed)
           client = await next.client
-          away = undefined
+          away = false
           return true
         }
         for (const action of plan) {
           if (action === 'send') send()
-          else if (action === 'cut') away ??= cut()
-          else await back()
+          else if (action === 'back') await back()
+          else {
+            client.cut()
+            away = true
+          }
         }
-        stream.end(Buffer.from('end'))
-        if (away === undefined) await client.event('end')
+        stream.end(Buffer.from('{"end":true}'))
+        if (!away) await client.event('end')
         for (let more = true; more; ) {
           more = await back()
           if (more) await client.ended
         }
-        return heard.join() === [...Array.from({ length: sent }, (_, n) => n + 1), 'end'].join()
+        return heard.join() === [...Array.from({ length: sent }, (_, n) => `{"n":${n + 1}}`), '{"end":true}'].join()
       }),
       { numRuns: 60 },
     )
@@ -675,10 +694,9 @@ await t.test("a session's stream that a server ends", async (t) => {
       })
       let listened: string | undefined
       await using stage = upstreamOf(one.url, { era: 'stateful', client: ['elicitation'] })
-      one.script.before = ({ http, headers }) => {
+      one.script.before = ({ http }) => {
         // The client's session, not the gateway's own: that one is the first.
         if (http === 'GET' && one.sessions.size > 1) listened ??= [...one.sessions.keys()].at(-1)
-        void headers
       }
       const client = stage.client(['elicitation'])
       await stage.call('tools/call', '{"name":"session"}', { client })

@@ -19,7 +19,7 @@ export class EventStream {
   /** How long the client should wait before it comes back. */
   #retryMs: number
   #lastWriteMs = 0
-  /** Since when nobody is connected. */
+  /** Since when nobody is connected, or since the end. */
   #awaySinceMs: number | undefined
   #ended = false
   #final = false
@@ -50,7 +50,7 @@ export class EventStream {
     return this.#ended
   }
 
-  /** How long nobody has been connected. */
+  /** How long nobody has been connected; after the end, not longer than since then. */
   awayMs(nowMs: number): number {
     return this.#awaySinceMs === undefined ? 0 : nowMs - this.#awaySinceMs
   }
@@ -85,6 +85,7 @@ export class EventStream {
     if (last !== undefined) this.send(last)
     this.#ended = true
     this.#close()
+    this.#awaySinceMs = Date.now()
   }
 
   /** The session is over: whoever is away, or goes, will not come back. */

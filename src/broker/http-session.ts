@@ -153,7 +153,10 @@ export const listenOnce = (
       signal.removeEventListener('abort', onAbort)
       if (stop) end()
       const { lastEventId = from.lastEventId, retryMs = from.retryMs } = decoder
-      const here = { lastEventId: lastEventId === '' ? undefined : lastEventId, retryMs: Math.max(retryWithin(retryMs), RETRY_MS) }
+      const here = {
+        lastEventId: lastEventId === '' ? undefined : lastEventId,
+        retryMs: Math.max(retryWithin(retryMs), RETRY_MS),
+      }
       resolve({ how, next: next ?? here })
     }
     const onAbort = (): void => done('ended', true)
