@@ -50,7 +50,8 @@ What is said after a colon is about the one request: a name, a server, what went
 
 ## From Envoy
 
-When there is nobody else to answer: no decision, no broker, a request that HTTP itself refuses. The first that matches counts.
+When there is nobody else to answer: no decision, no broker, a request that HTTP itself refuses, or that a filter of [your own policy](policy-contract.md) does. The first that
+matches counts.
 
 | reason | HTTP | code | message |
 |---|---|---|---|

@@ -117,6 +117,13 @@ servers may have the same tool name only when their prefixes differ; otherwise t
 and turning TLS on or off need a restart; everything else is applied when the file is saved. The command line wins over
 the file.
 
+### Policy of your own
+\`filters\` are Envoy's HTTP filters, as its documentation writes them. They decide on what the gateway publishes about a
+request: [policy-contract.md](policy-contract.md) says what that is, and shows OPA and Authorino. In \`typed_config\` numbers, \`true\`
+and \`false\` keep the kind they were written as, so that a text that looks like one must be quoted; variables are replaced
+there too, but nothing in it counts as a secret: \`render\`, \`/status\` and the log may show it. Whether a filter makes sense only Envoy
+knows: one that it refuses is reported at its line, and the last good one stays in force; without one every request gets 503.
+
 ### Eras
 Clients of both eras of MCP see every server, whichever era it speaks. Without \`era\` a server is asked (\`server/discover\` and
 \`initialize\`); one that speaks both is spoken to in each client's own. With \`era\` it is spoken to in that one alone. A server

@@ -1,5 +1,6 @@
 /** Puts together what `/status`, `/ready`, the status page and the metrics show; a pure function of the parts' own states. */
 import type {
+  AuditStatus,
   CallPath,
   CallPaths,
   EnvoyStatus,
@@ -37,6 +38,7 @@ export interface Parts {
   readonly pool: { readonly size: number; readonly waiting: number }
   readonly streams: number
   readonly refusals: readonly Refusal[]
+  readonly audit: AuditStatus | undefined
 }
 
 export const gatewayStatus = (parts: Parts): Status => {
@@ -50,6 +52,7 @@ export const gatewayStatus = (parts: Parts): Status => {
     registry: {
       file: parts.file,
       version: parts.registryVersion,
+      pinned: registry.lock !== undefined,
       loadedAt: iso(parts.loadedMs),
       problems: parts.problems,
       applied: {
@@ -71,6 +74,7 @@ export const gatewayStatus = (parts: Parts): Status => {
       streams: parts.streams,
     },
     refusals: parts.refusals,
+    ...(parts.audit !== undefined && { audit: parts.audit }),
   }
 }
 
@@ -84,6 +88,9 @@ export const readiness = (status: Status, registry: Registry, edgeAccepts: boole
     ...(status.envoys.some(({ types }) => Object.values(types).some(({ acks }) => acks > 0))
       ? []
       : ['no Envoy has acknowledged the configuration']),
+    ...(status.envoys.length > 0 && status.envoys.every(({ closed }) => closed === true)
+      ? ['a filter was refused and there is no earlier one in its place: every request is refused']
+      : []),
     ...(edgeAccepts ? [] : ['the entrypoint does not accept connections yet']),
     ...missing.map(
       ({ name, lastError }) => `required server "${name}" is not up${lastError === undefined ? '' : `: ${lastError}`}`,
@@ -115,7 +122,11 @@ const serverStatus = (server: Server, { upstreams, catalogue, startedMs }: Parts
     ...counts,
     hidden: catalogue.hidden
       .filter((hidden) => hidden.server === server.name)
-      .map(({ name, reason }) => ({ name, reason })),
+      .map(({ kind, name, reason, withheld }) => ({
+        name,
+        reason,
+        ...(kind === 'tools' && withheld !== undefined && { withheld: true as const }),
+      })),
     ...(status?.fetchedAtMs !== undefined && { listsFetchedAt: iso(status.fetchedAtMs) }),
     stale: status?.stale ?? false,
   }
@@ -141,12 +152,19 @@ const tools = ({ catalogue, registry, upstreams }: Parts): readonly ToolStatus[]
   })
 }
 
+/** What to do about an item that nobody sees. */
+const hintOf = {
+  hidden: { hint: 'rename it or give the server another prefix' },
+  suspicious: {},
+  unapproved: { hint: 'mcp-gateway diff shows what differs, mcp-gateway approve takes it over' },
+} as const
+
 /** Names longer than this are refused by several clients, although MCP allows 128. */
 const CAREFUL_NAME = 64
 
 const problems = (
   servers: readonly ServerStatus[],
-  { catalogue, envoys, registry }: Parts,
+  { catalogue, envoys, registry, audit }: Parts,
 ): readonly StatusProblem[] => {
   const placeOf = new Map(registry.servers.map(({ name, place }) => [name, place]))
   const about = (server: string) => {
@@ -169,12 +187,15 @@ const problems = (
       return []
     }),
     ...catalogue.hidden.map(
-      ({ server, name, reason }): StatusProblem => ({
+      ({ server, name, reason, withheld }): StatusProblem => ({
         severity: 'warning',
-        message: `"${name}" of server "${server}" is hidden: ${reason}`,
-        hint: 'rename it or give the server another prefix',
+        message: `"${name}" of server "${server}" is ${withheld === undefined ? 'hidden' : 'withheld'}: ${reason}`,
+        ...hintOf[withheld ?? 'hidden'],
         ...about(server),
       }),
+    ),
+    ...catalogue.remarks.map(
+      ({ server, message }): StatusProblem => ({ severity: 'warning', message, ...about(server) }),
     ),
     ...[...catalogue.table.tools.values()]
       .filter(({ exposed }) => exposed.length > CAREFUL_NAME)
@@ -186,6 +207,7 @@ const problems = (
           ...about(server),
         }),
       ),
+    ...auditProblems(audit, registry),
     ...envoys.flatMap(({ node, nacks }) =>
       nacks.map(
         ({ type, name, message, place }): StatusProblem => ({
@@ -195,5 +217,28 @@ const problems = (
         }),
       ),
     ),
+  ]
+}
+
+const auditProblems = (audit: AuditStatus | undefined, registry: Registry): readonly StatusProblem[] => {
+  if (audit === undefined) return []
+  const { to, waiting, lost, fault } = audit
+  const at = {
+    path: 'gateway.audit',
+    ...(registry.gateway.audit !== undefined && { place: registry.gateway.audit.place }),
+  }
+  return [
+    ...(fault === undefined
+      ? []
+      : [
+          {
+            severity: 'error',
+            message: `the audit log ${to} cannot be written: ${fault}; ${waiting} lines wait`,
+            ...at,
+          } as const,
+        ]),
+    ...(lost === 0
+      ? []
+      : [{ severity: 'error', message: `${lost} lines of the audit log ${to} were lost`, ...at } as const]),
   ]
 }

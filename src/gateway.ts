@@ -5,28 +5,26 @@ import { join } from 'node:path'
 import { serveAdmin } from './admin/server.ts'
 import type { Refusal, Status } from './admin/status.ts'
 import { type Broker, broker as makeBroker } from './broker/broker.ts'
-import { ownId } from './broker/handshake.ts'
-import { httpUpstream } from './broker/http-upstream.ts'
 import { innerClient } from './broker/inner-client.ts'
 import { serveBroker } from './broker/server.ts'
 import { sessionPool } from './broker/session-pool.ts'
-import { sseUpstream } from './broker/sse-upstream.ts'
-import { spawnStdio } from './broker/stdio-process.ts'
-import { stdioUpstream } from './broker/stdio-upstream.ts'
+import { definitions } from './catalog/definitions.ts'
 import { emptyTable, type RoutingTable } from './catalog/routing-table.ts'
 import { findEnvoy } from './envoy/find.ts'
 import { accepts, claimPorts } from './envoy/ports.ts'
 import { makeRunDir } from './envoy/run-dir.ts'
 import { superviseEnvoy } from './envoy/supervise.ts'
 import { serveExtProc } from './extproc/server.ts'
+import { gatewayAudit } from './gateway-audit.ts'
 import { edgeOf, publicUrl } from './gateway-edge.ts'
 import { type GatewayEvent, nackEvent } from './gateway-event.ts'
 import { gatewayStatus, readiness } from './gateway-status.ts'
+import { makeUpstreams } from './gateway-upstreams.ts'
 import { loadRegistry, RegistryProblems } from './load-registry.ts'
 import { isMethod } from './mcp/methods.ts'
 import type { Log } from './observe/log.ts'
 import { metrics as makeMetrics } from './observe/metrics.ts'
-import type { Registry, Server } from './registry/model.ts'
+import type { Registry } from './registry/model.ts'
 import { watchRegistry } from './registry/watch.ts'
 import { APPLY_MS, type InForce, reload } from './reload.ts'
 import { requestStates } from './sessions/request-state.ts'
@@ -115,6 +113,7 @@ const start = async (
     registry: first.registry,
     loadedMs: startedMs,
     appliedMs: undefined,
+    filtered: first.registry.gateway.filters.length > 0,
     problems: first.warnings,
   }
   const { listen, admin: adminAddress } = current.registry.gateway
@@ -148,10 +147,11 @@ const start = async (
   const refusals: Refusal[] = []
   let table: RoutingTable = emptyTable
   let stopping = false
-  let nextId = 0
-  // Nobody can guess an id of ours and have an answer of a server mistaken for one.
-  const salt = randomBytes(9).toString('base64url')
 
+  // Closed after everything that may still report a request.
+  const audit = gatewayAudit(log)
+  audit.use(current.registry.gateway.audit)
+  started.push(() => audit.close())
   const xds = await serveXds({ socketPath: run.ads, log })
   started.push(async () => xds[Symbol.asyncDispose]())
   const inner = innerClient(() => xds.innerSockets())
@@ -167,23 +167,13 @@ const start = async (
     version,
     sessions,
     pool,
-    makeUpstream: (server: Server, events) =>
-      server.kind === 'http'
-        ? (server.transport === 'sse' ? sseUpstream : httpUpstream)(
-            { server, client: inner, nextId: () => ownId(salt, ++nextId) },
-            sessions,
-            version,
-            events,
-          )
-        : stdioUpstream(
-            server,
-            (entry, onMessage, again) => {
-              if (again) metrics.stdioRestart(entry.name)
-              return spawnStdio({ ...entry, inherited: process.env, log, onMessage })
-            },
-            version,
-            events,
-          ),
+    makeUpstream: makeUpstreams({
+      inner,
+      sessions,
+      log,
+      env: process.env,
+      onRestart: (server) => metrics.stdioRestart(server),
+    }),
     onCatalogue: (catalogue) => {
       table = catalogue.table
     },
@@ -208,6 +198,7 @@ const start = async (
       log.info('refused', { ...refusal })
     },
     onError: (error) => log.error('a request failed in the broker', { error }),
+    onRequest: (decision, told) => audit.heard(decision, told),
   })
   started.push(() => brokerServer.close())
   const extProc = await serveExtProc({
@@ -216,8 +207,10 @@ const start = async (
     table: () => (stopping ? emptyTable : table),
     sessions,
     edge,
+    everyBody: () => current.filtered,
     brokerCluster: BROKER,
     log,
+    onRequest: (decision) => audit.heard(decision),
   })
   started.push(async () => extProc[Symbol.asyncDispose]())
 
@@ -240,6 +233,7 @@ const start = async (
       pool,
       streams: brokerServer.streams,
       refusals,
+      audit: audit.status(),
     })
   const metrics = makeMetrics({
     gauged: status,
@@ -253,12 +247,14 @@ const start = async (
   xds.onAds((event, type) => metrics.ads(event, type))
   xds.onAccessLog((entries) => {
     for (const entry of entries) metrics.record(entry)
+    audit.record(entries)
   })
   xds.onNack((nack) => onEvent(nackEvent(options.file, nack)))
   let edgeAccepts = false
   const admin = await serveAdmin({
     address: adminAddress,
     status,
+    definitions: () => definitions(current.registry, (name) => broker.upstreams.get(name)?.catalogue()),
     ready: () => readiness(status(), current.registry, edgeAccepts || options.envoy === 'external'),
     metrics,
   })
@@ -278,6 +274,7 @@ const start = async (
       concurrency: options.concurrency,
       log,
       env: process.env,
+      beforeEnd: () => audit.reported(),
       onState: (state) => {
         if (state.is === 'waiting') onEvent({ kind: 'envoy', text: `Envoy ended (${state.reason}); starting it again` })
       },
@@ -286,7 +283,7 @@ const start = async (
       },
     })
     started.push(() => supervised.close())
-  }
+  } else started.push(() => audit.reported())
   // An Envoy of ours waits for what is under way itself.
   started.push(() => brokerServer.drain(envoy === undefined ? DRAIN_MS : 0))
   const applied = await pushed
@@ -319,7 +316,10 @@ const start = async (
             snapshotOf,
             publish: (next, withinMs) => xds.publish(next, withinMs),
             onEvent,
-            onApplied: (ms) => metrics.applied(ms),
+            onApplied: (ms) => {
+              audit.use(current.registry.gateway.audit)
+              metrics.applied(ms)
+            },
           })
         })
         .catch((error: unknown) => log.error('a new registry could not be applied', { error }))

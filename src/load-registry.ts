@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { StartProblem } from './envoy/start-problem.ts'
+import { lockFileOf, readLock } from './lock-file.ts'
+import { auditFault } from './observe/audit-file.ts'
 import { formatProblem } from './registry/format-problem.ts'
-import type { Problem, Registry, Server } from './registry/model.ts'
+import type { Lock, Problem, Registry, Server } from './registry/model.ts'
 import { parseRegistry } from './registry/parse.ts'
 
 /** A registry file that is not one, at start. */
@@ -34,10 +36,12 @@ export type Loaded =
 interface Options {
   readonly file: string
   readonly overrides: { readonly listen?: string; readonly admin?: string }
+  /** False: without the lock beside it. */
+  readonly locked?: boolean
 }
 
 /** `text`: what the file says, when it was read already. */
-export const loadRegistry = ({ file, overrides }: Options, text?: string): Loaded => {
+export const loadRegistry = ({ file, overrides, locked: pinned = true }: Options, text?: string): Loaded => {
   const source = text ?? readText(file)
   const hash = createHash('sha256').update(source)
   const readFile = (path: string): string => {
@@ -45,13 +49,17 @@ export const loadRegistry = ({ file, overrides }: Options, text?: string): Loade
     hash.update(content)
     return content
   }
-  const parsed = parseRegistry(source, { file, env: process.env, readFile, overrides })
+  const parsed = parseRegistry(source, { file, env: process.env, readFile, auditFault, overrides })
+  const locked = pinned ? readLock(file, (content) => hash.update(content)) : ({ ok: true, lock: undefined } as const)
   const format = (problems: readonly Problem[]): string =>
     problems.map((problem) => formatProblem(file, problem, source)).join('\n')
-  const read = { version: hash.digest('hex').slice(0, 12), source, files: parsed.files, format }
-  return parsed.ok
-    ? { ...read, ok: true, registry: parsed.registry, warnings: parsed.warnings, text: format(parsed.warnings) }
-    : { ...read, ok: false, problems: parsed.problems, text: format(parsed.problems) }
+  const read = { version: hash.digest('hex').slice(0, 12), source, files: [...parsed.files, lockFileOf(file)], format }
+  if (!parsed.ok || !locked.ok) {
+    const problems = [...(parsed.ok ? parsed.warnings : parsed.problems), ...(locked.ok ? [] : locked.problems)]
+    return { ...read, ok: false, problems, text: format(problems) }
+  }
+  const registry = { ...parsed.registry, ...(locked.lock !== undefined && { lock: locked.lock }) }
+  return { ...read, ok: true, registry, warnings: parsed.warnings, text: format(parsed.warnings) }
 }
 
 const readText = (file: string): string => {
@@ -98,7 +106,13 @@ export const whatChanged = (before: Registry, after: Registry): string => {
     ...(added.length === 0 ? [] : [`added ${added.join(', ')}`]),
     ...(removed.length === 0 ? [] : [`removed ${removed.join(', ')}`]),
     ...(changed.length === 0 ? [] : [`changed ${changed.join(', ')}`]),
+    ...lockChanged(before.lock, after.lock),
   ].join('; ')
+}
+
+const lockChanged = (before: Lock | undefined, after: Lock | undefined): readonly string[] => {
+  if (before === after) return []
+  return [after === undefined ? 'without mcp.lock every tool counts as approved' : 'took over mcp.lock']
 }
 
 /** A server without its place, which moves when lines above it change. Never shown: it holds secrets. */

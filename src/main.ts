@@ -1,9 +1,13 @@
 #!/usr/bin/env node
 /** Argv to command; whatever goes wrong becomes one line and an exit code here. */
 import { Command, CommanderError } from 'commander'
+import { audit } from './commands/audit.ts'
+import { approve } from './commands/approve.ts'
 import { bootstrap } from './commands/bootstrap.ts'
+import { diff } from './commands/diff.ts'
 import { doctor } from './commands/doctor.ts'
 import { exitCode } from './commands/exit-code.ts'
+import { lock } from './commands/lock.ts'
 import { render } from './commands/render.ts'
 import { serve } from './commands/serve.ts'
 import { complain } from './commands/terminal.ts'
@@ -23,8 +27,22 @@ const program = new Command('mcp-gateway')
     '\nExit codes: 0 fine, 1 the file or the answer is bad, 2 usage, 3 could not reach or start something.',
   )
 
-for (const command of [up(), serve(), bootstrap(), validate(), render(), tools(), doctor()])
+for (const command of [
+  up(),
+  serve(),
+  bootstrap(),
+  validate(),
+  render(),
+  tools(),
+  lock(),
+  diff(),
+  approve(),
+  doctor(),
+  audit(),
+]) {
   program.addCommand(command.copyInheritedSettings(program))
+  for (const nested of command.commands) nested.copyInheritedSettings(command)
+}
 
 /** Set once the options are read: with `--log-level debug` our own bugs show where they are. */
 let debug = false

@@ -18,6 +18,8 @@ export interface InForce {
   loadedMs: number
   /** How long the slowest Envoy took; undefined: not all have it. */
   appliedMs: number | undefined
+  /** Some Envoy may have filters of the operator's own. */
+  filtered: boolean
   /** Of the newest file, taken or refused. */
   problems: readonly Problem[]
 }
@@ -59,7 +61,10 @@ export const reload = async (current: InForce, loaded: Loaded, parts: Parts): Pr
   current.registry = loaded.registry
   current.loadedMs = Date.now()
   current.appliedMs = undefined
+  const filtered = loaded.registry.gateway.filters.length > 0
+  current.filtered ||= filtered
   const { envoys, of, ms } = await parts.publish(next, APPLY_MS)
+  current.filtered = filtered
   void broker.apply(loaded.registry)
   if (of > 0 && envoys === of) current.appliedMs = ms
   const tookMs = performance.now() - beganMs

@@ -142,6 +142,7 @@ void t.test('the admin address', async (t) => {
     address: { host: '127.0.0.1', port: 0 },
     status: () => status,
     ready: () => readiness,
+    definitions: () => ({ servers: [] }),
     metrics: testMetrics(),
   })
   t.teardown(() => admin[Symbol.asyncDispose]())
@@ -153,6 +154,7 @@ void t.test('the admin address', async (t) => {
     ['the page with a query', { path: '/?x=1' }, 200],
     ['the status', { path: '/status' }, 200],
     ['readiness', { path: '/ready' }, 200],
+    ['definitions', { path: '/definitions' }, 200],
     ['metrics', { path: '/metrics' }, 200],
     ['HEAD', { path: '/status', method: 'HEAD' }, 200],
     ['another path', { path: '/status/x' }, 404],
@@ -203,7 +205,13 @@ void t.test('the admin address', async (t) => {
 
   void t.test('a port in use is an error, not an event', async (t) => {
     await t.rejects(
-      serveAdmin({ address: admin.address, status: () => status, ready: () => readiness, metrics: testMetrics() }),
+      serveAdmin({
+        address: admin.address,
+        status: () => status,
+        ready: () => readiness,
+        definitions: () => ({ servers: [] }),
+        metrics: testMetrics(),
+      }),
       { code: 'EADDRINUSE' },
     )
   })
@@ -216,6 +224,7 @@ void t.test('an error while answering is a 500', async (t) => {
       throw new Error('no status')
     },
     ready: () => ({ ready: true, reasons: [] }),
+    definitions: () => ({ servers: [] }),
     metrics: testMetrics(),
   })
   t.equal((await ask(admin.address.port, { path: '/status' })).status, 500)

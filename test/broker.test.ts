@@ -6,7 +6,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { ClientState } from '../src/broker/client-session.ts'
 import { discover } from '../src/broker/discovery.ts'
+import { localReply } from '../src/broker/local-reply.ts'
 import { Reply } from '../src/broker/reply.ts'
+import { INNER_REPLY } from '../src/mcp/headers.ts'
 import { eventually, startGateway } from './support/gateway.ts'
 import { HttpAnswer, never, RpcError, says, standardTools } from './support/mcp-script.ts'
 import type { Call, Tool } from './support/mcp-script.ts'
@@ -686,4 +688,22 @@ await t.test('keep-alive', async (t) => {
     t.match(messages, [{ id: 1, result: {} }])
     t.same(comments, due)
   })
+})
+
+void t.test('what Envoy answers in a server’s place, in words', async (t) => {
+  const cases: readonly [said: string, words: string][] = [
+    [
+      'UF upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}',
+      'the connection failed: Connection refused (Envoy: UF)',
+    ],
+    [
+      'UF,URX upstream_reset_before_response_started{remote_connection_failure|TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end}',
+      'the connection failed: CERTIFICATE VERIFY FAILED (Envoy: UF,URX)',
+    ],
+    ['UH no_healthy_upstream', 'its address could not be found (Envoy: UH)'],
+    ['- direct_response', 'direct response (Envoy: -)'],
+  ]
+  for (const [said, words] of cases)
+    await t.test(said, async (t) => t.equal(localReply({ [INNER_REPLY]: said }), words))
+  t.equal(localReply({ 'content-type': 'application/json' }), undefined)
 })

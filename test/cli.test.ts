@@ -330,6 +330,7 @@ void t.test('the tools of a running gateway', async (t) => {
     address: { host: '127.0.0.1', port: 0 },
     status: () => status,
     ready: () => ({ ready: true, reasons: [] }),
+    definitions: () => ({ servers: [] }),
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
   })
   const at = `127.0.0.1:${running.address.port}`

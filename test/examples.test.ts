@@ -14,7 +14,7 @@ import { runPaths } from '../src/xds/run-paths.ts'
 import { type Snapshot, snapshot } from '../src/xds/snapshot.ts'
 import { messageName, TYPE_URLS } from '../src/xds/type-url.ts'
 import type { Example } from './support/conversation.ts'
-import { play, readExample, urlVariable } from './support/conversation.ts'
+import { addressVariable, play, readExample, urlVariable } from './support/conversation.ts'
 import { type ConversationServer, startServer } from './support/conversation-server.ts'
 import { validateConfig } from './support/envoy.ts'
 import { noServers, startGateway } from './support/gateway.ts'
@@ -49,9 +49,13 @@ const FIRST_PORT = 3001
 const fixedVariables = ({ conversation: { servers, variables } }: Example): Record<string, string> => ({
   ...variables,
   ...Object.fromEntries(
-    Object.entries(servers).map(([name, server], index) => {
+    Object.entries(servers).flatMap(([name, server], index) => {
       const scheme = 'tls' in server && server.tls !== undefined ? 'https' : 'http'
-      return [urlVariable(name), `${scheme}://127.0.0.1:${FIRST_PORT + index}/mcp`]
+      const address = `127.0.0.1:${FIRST_PORT + index}`
+      return [
+        [urlVariable(name), `${scheme}://${address}/mcp`],
+        [addressVariable(name), address],
+      ]
     }),
   ),
 })
@@ -120,6 +124,7 @@ await t.test('what then happens', async (t) => {
       t.teardown(() => running[Symbol.asyncDispose]())
       servers.set(name, running)
       define(urlVariable(name), running.url)
+      define(addressVariable(name), new URL(running.url).host)
     }
   }
   const env = { ...Object.fromEntries(variables), NODE_OPTIONS: '' }

@@ -302,10 +302,28 @@ const heads: readonly (readonly [string, RequestHead, RoutingTable, string])[] =
 void t.test('decide by the head', async (t) => {
   for (const [name, head, given, expected] of heads) {
     await t.test(name, async (t) => {
-      const { to, era } = decideHead(head, edge, lookup, given)
+      const { to, era } = decideHead(head, edge, lookup, given, false)
       t.equal(era === 'stateful' ? to : `${to}, ${era}`, expected)
     })
   }
+  await t.test('for filters that decide on bodies, every body is read that the broker would act on', async (t) => {
+    const refused = ['a GET', 'a DELETE', 'a foreign host', 'a foreign origin', 'another content type']
+    const unread = [...refused, 'a stateless GET', 'a stateless client from a foreign origin']
+    for (const [name, head, given] of heads) {
+      await t.test(name, async (t) => {
+        const { to } = decideHead(head, edge, lookup, given, true)
+        t.equal(to, unread.includes(name) ? 'broker' : 'body')
+      })
+    }
+  })
+  await t.test('a body that is read for filters alone goes to the broker', async (t) => {
+    const call = Buffer.from(message('tools/call', '{"name":"git_search"}'))
+    for (const sessionId of [undefined, 'forged']) {
+      const asked = decideHead({ ...post, sessionId }, edge, lookup, table, true)
+      if (asked.to !== 'body') throw new Error('the body was not asked for')
+      t.match(decideAsked(table, asked, call), { to: 'broker', method: 'tools/call', row: { own: 'search' } })
+    }
+  })
 })
 
 const REVISION = '2026-07-28'
@@ -542,7 +560,14 @@ void t.test('decide for stateless clients', async (t) => {
   })
 })
 
-const circumstances = { brokerCluster: 'mcp.broker', decisionId: 'd1', era: 'stateful', session: 's1' } as const
+const circumstances = {
+  brokerCluster: 'mcp.broker',
+  decisionId: 'd1',
+  era: 'stateful',
+  session: 's1',
+  client: '',
+  filtered: false,
+} as const
 const names = [
   ':method',
   ':path',
@@ -606,6 +631,11 @@ void t.test('what a decision changes', async (t) => {
     t.notOk(set.some(([name]) => name === 'mcp-name' || name === 'content-length'))
     t.equal(body, undefined)
   })
+  await t.test('with filters behind it, which may see the token', async (t) => {
+    const { remove } = bodyMutation(decided('same'), names, { ...circumstances, filtered: true })
+    t.notOk(remove.includes('authorization'))
+    t.ok(remove.includes('cookie'))
+  })
   await t.test('without a body', async (t) => {
     const { set, body } = bodyMutation(decided('same'), names, circumstances)
     t.notOk(set.some(([name]) => name === 'content-length'))
@@ -657,6 +687,8 @@ void t.test('what a decision changes', async (t) => {
     )
   })
   await t.test('metadata', async (t) => {
+    const known = metadata(decided('git_search'), { ...circumstances, client: 'inspector/2.1' })
+    t.match(known['mcp.gateway'], { session: 's1', client: 'inspector/2.1' })
     t.same(metadata(decided('git_search'), circumstances), {
       'envoy.filters.http.mcp': { method: 'tools/call', params: { name: 'search' } },
       'mcp.gateway': {
@@ -701,6 +733,7 @@ const rules: Rules = {
   sessions: lookup,
   edge,
   brokerCluster: 'mcp.broker',
+  everyBody: () => false,
   nameOf: () => 's1',
 }
 const onHead = (head: RequestHead, endOfStream = false): Event => ({

@@ -100,6 +100,9 @@ const readFile = (path: string): string => {
   return content
 }
 
+const auditFault = (path: string): string | undefined =>
+  path === '/etc/mcp/other' ? 'the file holds something else' : undefined
+
 const env = {
   TOKEN: 's3cret-token',
   EMPTY: '',
@@ -112,7 +115,7 @@ const env = {
 }
 
 const read = (text: string, options: Partial<ParseOptions> = {}): ParseResult =>
-  parseRegistry(text, { file: '/etc/mcp/registry.yaml', env, readFile, ...options })
+  parseRegistry(text, { file: '/etc/mcp/registry.yaml', env, readFile, auditFault, ...options })
 
 /** Every problem as one line, without the file: `3:5: error: servers.a.url: must be …`. */
 const problemsOf = (result: ParseResult): readonly string[] =>
@@ -153,6 +156,8 @@ await t.test('a minimal registry has every default', async (t) => {
       origins: [],
       open: false,
       maxBody: 4 * 1024 * 1024,
+      filters: [],
+      clusters: [],
     },
     servers: [
       {
@@ -187,6 +192,7 @@ gateway:
   origins: [https://App.example.com:443, vscode-webview://ABC]
   open: true
   maxBody: 64MiB
+  audit: "-"
 servers:
   web:
     url: http://[::1]:3000/mcp?x=1
@@ -198,6 +204,7 @@ servers:
     resources: { include: ["file:*"], rename: { "file:///a": "doc:a" }, prefix: true }
     client: []
     cache: { ttl: 90s, scope: public }
+    auto: additive
     timeout: 1.5m
     listTimeout: 250ms
     required: true
@@ -232,6 +239,9 @@ sessions:
     origins: ['https://app.example.com', 'vscode-webview://abc'],
     open: true,
     maxBody: 64 * 1024 * 1024,
+    filters: [],
+    clusters: [],
+    audit: { to: '-', place: { line: 10, column: 3 } },
   })
   t.equal(tls?.cert, certificate)
   t.equal(tls?.key.reveal(), pem(p256.privateKey))
@@ -246,6 +256,10 @@ sessions:
       ['sse', 'stateful', { ttlMs: 3_600_000, scope: 'private' }],
       ['', 'stateful', undefined],
     ],
+  )
+  t.strictSame(
+    registry.servers.map(({ auto }) => auto),
+    ['additive', undefined, undefined],
   )
   if (web?.kind !== 'http' || mutual?.kind !== 'http' || local?.kind !== 'stdio') return t.fail('kinds')
   t.strictSame(web.endpoint, { tls: false, host: '::1', port: 3000, path: '/mcp?x=1' })
@@ -333,6 +347,8 @@ await t.test('what values mean', async (t) => {
     ['pool from a variable', withServer('sessions: { pool: { size: "${NO:-8}" } }'), (r) => r.sessions.pool.size, 8],
     ['no era, nothing to keep', serverA(), (r) => ['era' in first(r), 'cache' in first(r)], [false, false]],
     ['the usual transport, said', serverA('transport: streamable', 'era: stateless'), (r) => first(r).era, 'stateless'],
+    ['an audit log', withServer('gateway: { audit: logs/a.jsonl }'), (r) => r.gateway.audit, { to: '/etc/mcp/logs/a.jsonl', place: { line: 3, column: 12 } }],
+    ['an audit log on standard output', withServer('gateway: { audit: "-" }'), (r) => r.gateway.audit?.to, '-'],
     ['other loopback', withServer('gateway: { listen: "127.1.2.3:80" }'), (r) => r.gateway.listen.host, '127.1.2.3'],
     ['open', withServer('gateway: { listen: "0.0.0.0:80", admin: "[::]:81", open: true }'), (r) => [r.gateway.listen.host, r.gateway.admin.host], ['0.0.0.0', '::']],
     ['both ports free ones', withServer('gateway: { listen: "127.0.0.1:0", admin: "127.0.0.1:0" }'), (r) => r.gateway.admin.port, 0],
@@ -441,8 +457,10 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['a key of another level', serverA('bearer: x'), ['4:5: error: servers.a.bearer: unknown key "bearer", it belongs under servers.<name>.credential']],
   ['a section inside a server', serverA('sessions: {}'), ['4:5: error: servers.a.sessions: unknown key "sessions", it belongs at the start of the line']],
   ['an unknown key with an unset variable', serverA('tokn: ${NO}'), ['4:5: error: servers.a.tokn: unknown key "tokn"', '4:11: error: servers.a.tokn: the environment variable NO is not set, set it, or write ${NO:-default}']],
-  ...['auth', 'access', 'views', 'filters'].map((key): readonly [string, string, readonly string[]] => [`${key} does not exist yet`, withServer(`${key}: {}`), [`3:1: error: ${key}: unknown key "${key}"`]]),
-  ['gateway.auth and audit do not exist yet', withServer('gateway: { auth: {}, audit: "-" }'), ['3:12: error: gateway.auth: unknown key "auth"', '3:22: error: gateway.audit: unknown key "audit"']],
+  ...['auth', 'access', 'views'].map((key): readonly [string, string, readonly string[]] => [`${key} does not exist yet`, withServer(`${key}: {}`), [`3:1: error: ${key}: unknown key "${key}"`]]),
+  ['gateway.auth does not exist yet', withServer('gateway: { auth: {} }'), ['3:12: error: gateway.auth: unknown key "auth"']],
+  ['an audit log where none can be kept', withServer('gateway: { audit: /etc/mcp/other }'), ['3:19: error: gateway.audit: the file holds something else, paths are relative to the registry file']],
+  ['no audit file', withServer('gateway: { audit: "" }'), ['3:19: error: gateway.audit: must be the path of a file, or -']],
   ['access and limits do not exist yet', serverA('access: []', 'limits: {}'), ['4:5: error: servers.a.access: unknown key "access"', '5:5: error: servers.a.limits: unknown key "limits"']],
   ['sessions.store does not exist yet', withServer('sessions: { store: "redis://127.0.0.1" }'), ['3:13: error: sessions.store: unknown key "store"']],
 

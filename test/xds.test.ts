@@ -401,6 +401,7 @@ void t.test('access log entries are read from their bytes', async (t) => {
       log_entry: [
         {
           common_properties: {
+            start_time: { seconds: Date.UTC(2026, 10, 23, 9) / 1000, nanos: 250_000_000 },
             duration: '1.0125s',
             upstream_cluster: 'direct.a',
             response_flags: { no_healthy_upstream: true, unauthorized_details: { reason: 'EXTERNAL_SERVICE' } },
@@ -411,6 +412,7 @@ void t.test('access log entries are read from their bytes', async (t) => {
               },
             },
           },
+          request: { request_method: 'POST', request_id: 'an id' },
           response: { response_code: 503, response_code_details: 'no_healthy_upstream' },
         },
         {},
@@ -419,13 +421,16 @@ void t.test('access log entries are read from their bytes', async (t) => {
   })
   t.same(accessLogEntries(bytes), [
     {
+      startMs: Date.UTC(2026, 10, 23, 9, 0, 0, 250),
+      verb: 'POST',
+      requestId: 'an id',
       durationMs: 1012.5,
       status: 503,
       flags: ['no_healthy_upstream'],
       details: 'no_healthy_upstream',
       metadata: { method: 'tools/call', hops: 2, cached: false },
     },
-    { durationMs: 0, status: 0, flags: [], details: '', metadata: {} },
+    { startMs: 0, verb: '', requestId: '', durationMs: 0, status: 0, flags: [], details: '', metadata: {} },
   ])
   t.throws(() => accessLogEntries(bytes.subarray(0, bytes.length - 3)))
 })

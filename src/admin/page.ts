@@ -25,7 +25,10 @@ export const CONTENT_SECURITY_POLICY = [
 
 const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
 
-const where = (file: string, { place, path }: Pick<StatusProblem, 'place' | 'path'>): string =>
+const where = (
+  registry: string,
+  { file = registry, place, path }: Pick<StatusProblem, 'file' | 'place' | 'path'>,
+): string =>
   [place === undefined ? '' : `${file}:${place.line}:${place.column}`, path ?? '']
     .filter((part) => part !== '')
     .join(' ')

@@ -1,4 +1,4 @@
-/** Serves the admin address: the status page, `/status`, `/ready` and `/metrics`; read-only, for this machine's operator. */
+/** Serves the admin address: the status page, `/status`, `/definitions`, `/ready` and `/metrics`; read-only, for this machine's operator. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,6 +11,8 @@ export interface AdminOptions {
   readonly address: Address
   readonly status: () => Status
   readonly ready: () => Readiness
+  /** What every server says of its tools, as JSON. */
+  readonly definitions: () => unknown
   readonly metrics: { readonly contentType: string; text(): Promise<string> }
 }
 
@@ -56,12 +58,14 @@ const answer = async (request: IncomingMessage, listening: string, options: Admi
       }
     case '/status':
       return { status: 200, type: JSON_TYPE, body: `${JSON.stringify(options.status(), undefined, 2)}\n` }
+    case '/definitions':
+      return { status: 200, type: JSON_TYPE, body: `${JSON.stringify(options.definitions(), undefined, 2)}\n` }
     case '/ready':
       return readiness(options.ready())
     case '/metrics':
       return { status: 200, type: options.metrics.contentType, body: await options.metrics.text() }
     default:
-      return text(404, 'there is /, /status, /ready and /metrics')
+      return text(404, 'there is /, /status, /definitions, /ready and /metrics')
   }
 }
 

@@ -22,6 +22,8 @@ export interface StatusProblem {
   readonly severity: 'error' | 'warning'
   readonly message: string
   readonly hint?: string
+  /** The file the place is in, when it is not the registry itself. */
+  readonly file?: string
   /** Such as `servers.weather.timeout`. */
   readonly path?: string
   readonly place?: Place
@@ -50,7 +52,12 @@ export interface ServerStatus {
   readonly resources: number
   readonly templates: number
   /** What it offers and nobody sees, and why. Exposed names. */
-  readonly hidden: readonly { readonly name: string; readonly reason: string }[]
+  readonly hidden: readonly {
+    readonly name: string
+    readonly reason: string
+    /** A tool that hides something, or is not what was approved. */
+    readonly withheld?: true
+  }[]
   readonly listsFetchedAt?: string
   /** The lists are older than they should be: the last refresh failed or is still running. */
   readonly stale: boolean
@@ -69,6 +76,8 @@ interface RegistryStatus {
   readonly file: string
   /** Hash of the loaded file. */
   readonly version: string
+  /** Whether an `mcp.lock` is in force. */
+  readonly pinned?: boolean
   readonly loadedAt: string
   /** Those of the newest file, loaded or refused. */
   readonly problems: readonly StatusProblem[]
@@ -83,6 +92,20 @@ export interface Refusal {
   readonly decision: string
   readonly status: number
   readonly reason: string
+}
+
+/** The audit log of the moment. */
+export interface AuditStatus {
+  /** A file's path, or `-`. */
+  readonly to: string
+  /** Written since it was opened. */
+  readonly lines: number
+  /** Of the last one: kept elsewhere, it proves that the file's end was not cut off. Empty before the first. */
+  readonly hash: string
+  readonly waiting: number
+  readonly lost: number
+  /** Why it cannot be written at the moment. */
+  readonly fault?: string
 }
 
 /** Holds no secret: it is made of names, counts and messages. */
@@ -107,6 +130,8 @@ export interface Status {
   }
   /** The latest, newest first. */
   readonly refusals: readonly Refusal[]
+  /** Absent without an audit log. */
+  readonly audit?: AuditStatus
 }
 
 /** Whether agents can be served, and what is missing when not. */

@@ -2,7 +2,7 @@
 import type { Catalogue } from '../catalog/catalogue.ts'
 import type { SessionTable } from '../sessions/session-table.ts'
 import type { ClientState } from './client-session.ts'
-import type { Listeners } from './listen.ts'
+import type { Listeners } from './listeners.ts'
 import type { SessionPool } from './session-pool.ts'
 import type { Upstream } from './upstream.ts'
 

@@ -1,8 +1,9 @@
 /** One POST to a server and everything that comes back: a JSON body, or a stream of messages that ends with the response. */
 import type { IncomingHttpHeaders } from 'node:http'
-import { INNER_REPLY, SESSION_ID } from '../mcp/headers.ts'
+import { SESSION_ID } from '../mcp/headers.ts'
 import { SseDecoder, type SseEvent } from '../mcp/sse.ts'
-import { type ExchangeEvents, type InnerClient, type InnerRequest, isLocalReply } from './inner-client.ts'
+import type { ExchangeEvents, InnerClient, InnerRequest } from './inner-client.ts'
+import { localReply } from './local-reply.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
 import { type Failure, failed, type Outcome } from './upstream.ts'
 
@@ -132,7 +133,7 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
     const resumed: ExchangeEvents = {
       head(code, received) {
         if (settled) return
-        const later = isLocalReply(received) || code >= 500 || code === 409 || code === 429
+        const later = localReply(received) !== undefined || code >= 500 || code === 409 || code === 429
         if (code === 200 && isEventStream(received)) {
           decoder = new SseDecoder(options.mostBytes)
           rest.tries = 0
@@ -157,7 +158,8 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
         timer?.refresh()
         status = code
         headers = received
-        if (isLocalReply(received)) fail('server-down', `Envoy: ${String(received[INNER_REPLY])}`)
+        const envoys = localReply(received)
+        if (envoys !== undefined) fail('server-down', envoys)
         else if (refused(code)) fail('server-refused', `HTTP ${code}`)
         else if (isEventStream(received)) decoder = new SseDecoder(options.mostBytes)
       },

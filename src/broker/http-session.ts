@@ -5,7 +5,8 @@ import type { HttpServer } from '../registry/model.ts'
 import type { ServerSession } from '../sessions/session-table.ts'
 import { type Initialized, type Introduction, initializeBody, initializedBody, parseInitialized } from './handshake.ts'
 import { type Post, type Posted, post, RETRY_MS, retryWithin } from './http-exchange.ts'
-import { type InnerClient, type InnerRequest, isLocalReply } from './inner-client.ts'
+import type { InnerClient, InnerRequest } from './inner-client.ts'
+import { localReply } from './local-reply.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
 import { failed, type Failure } from './upstream.ts'
 
@@ -167,7 +168,7 @@ export const listenOnce = (
     signal.addEventListener('abort', onAbort)
     const end = endpoint.client.start(takeUp(endpoint, session, from.lastEventId), {
       head(status, headers) {
-        if (isLocalReply(headers)) done('failed', true)
+        if (localReply(headers) !== undefined) done('failed', true)
         else if (status === 404 || status === 400) {
           // What it does not know may be the event and not the session.
           if (resuming) done('ended', true, cursor)

@@ -1,7 +1,7 @@
 /** HTTP to the servers through any connected Envoy's inner listener, so that TLS, credentials and logs exist once. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Dispatcher, Pool } from 'undici'
-import { CLUSTER, INNER_REPLY } from '../mcp/headers.ts'
+import { CLUSTER } from '../mcp/headers.ts'
 
 /** What an exchange tells as it goes; exactly one of `end` and `error` comes last. */
 export interface ExchangeEvents {
@@ -24,9 +24,6 @@ export interface InnerClient {
   start(request: InnerRequest, events: ExchangeEvents): () => void
   close(): Promise<void>
 }
-
-/** Envoy itself answered in the server's place. */
-export const isLocalReply = (headers: IncomingHttpHeaders): boolean => headers[INNER_REPLY] !== undefined
 
 /** A client over the sockets that `sockets` names at the time, the first that can be connected to. */
 export const innerClient = (sockets: () => readonly string[]): InnerClient => {

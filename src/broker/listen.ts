@@ -1,6 +1,5 @@
 /** subscriptions/listen, ended here: one stream of ours to each client, fed by the catalogue and by the servers' own news. */
 import { resourceRow, type RoutingTable } from '../catalog/routing-table.ts'
-import type { Message } from '../mcp/message.ts'
 import { declaresTasks } from '../mcp/stateless-request.ts'
 import {
   acknowledged,
@@ -10,33 +9,13 @@ import {
   parseListenFilter,
   resourceUpdated,
 } from './listen-messages.ts'
+import type { Listeners } from './listeners.ts'
 import { within } from './pause.ts'
 import type { Reply } from './reply.ts'
 import { offersTasksTo } from './stateless-pass.ts'
 import { refuseUndeclared } from './stateless-tasks.ts'
 import { type TaskNews, taskNews } from './task-news.ts'
 import type { Upstream } from './upstream.ts'
-
-export interface ListenRequest {
-  /** Raw JSON. */
-  readonly id: string
-  readonly message: Message
-  readonly bytes: Buffer
-  readonly reply: Reply
-}
-
-export interface Listeners {
-  /** Streams open now. */
-  readonly size: number
-  /** Answers `reply` fully; resolves when its stream is over. */
-  open(request: ListenRequest): Promise<void>
-  /** The merged lists of these kinds are other ones now. */
-  announce(kinds: readonly ListKind[]): void
-  /** The registry, and with it some servers, are other ones now. */
-  rewatch(): void
-  /** Ends every stream as a server should: with a result. */
-  close(): void
-}
 
 interface Options {
   readonly upstreams: ReadonlyMap<string, Upstream>

@@ -5,7 +5,7 @@ import { statelessResponse } from '../translation/stateless-response.ts'
 import { gatewayInfo, resultMeta } from './gateway-info.ts'
 import { maySeeUrls } from './pooled-request.ts'
 import { parseServerMessage } from './server-message.ts'
-import type { PooledRequest } from './session-pool.ts'
+import type { PooledRequest } from './pooled-request.ts'
 import type { Outcome } from './upstream.ts'
 
 /** A request for input as its raw key in `inputRequests` and what stands there. */

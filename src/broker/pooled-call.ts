@@ -11,7 +11,7 @@ import type { Asked } from './pooled-answer.ts'
 import { heardBy, maySeeUrls, wantedLevel } from './pooled-request.ts'
 import { ask, answerQuestion } from './questions.ts'
 import { parseServerMessage } from './server-message.ts'
-import type { PooledRequest } from './session-pool.ts'
+import type { PooledRequest } from './pooled-request.ts'
 import { failed, type Outcome } from './upstream.ts'
 
 /** How long a cancelled call may still say something. */
@@ -119,7 +119,8 @@ export const pooledCall = (slot: PoolSlot, id: string, first: PooledRequest, eve
       return
     }
     const body = statefulRequest(request.bytes, request.message, { id, name: row.own, progressToken: id })
-    const scanned = scan(body)
+    // Only a token in it has to be found again, where it stands now.
+    const scanned = request.message.metaProgressToken === undefined ? undefined : scan(body)
     sent = true
     const running = { server: upstream.server.name, send, cancel: () => self.cancel('the client gave it up') }
     client.calls.set(id, running)
@@ -129,7 +130,7 @@ export const pooledCall = (slot: PoolSlot, id: string, first: PooledRequest, eve
       row,
       id,
       body,
-      progressToken: scanned.ok ? scanned.message.metaProgressToken : undefined,
+      progressToken: scanned?.ok === true ? scanned.message.metaProgressToken : undefined,
       signal: ending.signal,
       waiting: () => outstanding().length > 0,
       onMessage(message) {

@@ -1,12 +1,30 @@
 /** What a stateless request for a stateful server says of itself, and what of the server's news is for it. */
+import type { Row } from '../catalog/routing-table.ts'
 import { members, stringOf, textOf } from '../mcp/json-text.ts'
 import { LOG_LEVELS } from '../mcp/log-levels.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import { scan } from '../mcp/scan.ts'
 import { requestDigest, type StateBinding } from '../sessions/request-state.ts'
 import { statelessNotification } from '../translation/notification.ts'
+import type { Reply } from './reply.ts'
 import type { ServerMessage } from './server-message.ts'
-import type { PooledRequest } from './session-pool.ts'
+import type { Upstream } from './upstream.ts'
+
+/** A stateless client's request for a server that has sessions. */
+export interface PooledRequest {
+  /** Whose request it is; empty while nobody is authenticated. */
+  readonly principal: string
+  readonly upstream: Upstream
+  readonly method: 'tools/call' | 'prompts/get' | 'resources/read' | 'completion/complete'
+  readonly row: Row
+  /** The literal in `bytes` that names the row. */
+  readonly literal: Span
+  readonly message: Message
+  readonly bytes: Buffer
+  readonly reply: Reply
+  /** Raw JSON. */
+  readonly id: string
+}
 
 type Notification = Extract<ServerMessage, { kind: 'notification' }>
 

@@ -34,6 +34,8 @@ interface Refusal {
   readonly only?: Era
   /** Where a stateless client gets something else. */
   readonly stateless?: { readonly status?: number; readonly code?: number; readonly message?: string }
+  /** The request itself was allowed; this is about what came of it. */
+  readonly letThrough?: true
   /** Worth another try after so long. */
   readonly retryAfterMs?: number
 }
@@ -143,10 +145,15 @@ export const refusals: Readonly<Record<RefusalReason | BrokerRefusal, Refusal>> 
     code: invalidRequest,
     message: 'nobody asked for this response',
   },
-  'server-down': { status: 502, code: -32603, message: 'the server cannot be reached' },
-  'server-silent': { status: 504, code: -32603, message: 'the server did not answer in time' },
-  'server-refused': { status: 502, code: -32603, message: 'the server refused the gateway' },
-  'server-invalid': { status: 502, code: -32603, message: 'the server gave an answer that is not MCP' },
+  'server-down': { status: 502, code: -32603, message: 'the server cannot be reached', letThrough: true },
+  'server-silent': { status: 504, code: -32603, message: 'the server did not answer in time', letThrough: true },
+  'server-refused': { status: 502, code: -32603, message: 'the server refused the gateway', letThrough: true },
+  'server-invalid': {
+    status: 502,
+    code: -32603,
+    message: 'the server gave an answer that is not MCP',
+    letThrough: true,
+  },
   'missing-capability': {
     only: 'stateless',
     status: 400,
@@ -166,12 +173,18 @@ export const refusals: Readonly<Record<RefusalReason | BrokerRefusal, Refusal>> 
     message: 'all sessions the gateway may hold at the server are in use; try again shortly',
     retryAfterMs: 1000,
   },
-  'not-allowed': { status: 502, code: -32603, message: 'the server asked for what the gateway does not let it ask' },
+  'not-allowed': {
+    status: 502,
+    code: -32603,
+    message: 'the server asked for what the gateway does not let it ask',
+    letThrough: true,
+  },
   declined: {
     only: 'stateless',
     status: 200,
     code: -32603,
     message: 'the client declined what the server needs first',
+    letThrough: true,
   },
   'too-many-streams': {
     only: 'stateless',

@@ -9,7 +9,7 @@ import { runCall } from './calls.ts'
 import { refused } from './http-exchange.ts'
 import { knowsEra } from './stateless-answer.ts'
 import { deliver } from './stateless-call.ts'
-import type { StatelessIncoming } from './stateless.ts'
+import type { StatelessIncoming } from './incoming.ts'
 import type { Outcome } from './upstream.ts'
 
 /**
@@ -66,6 +66,7 @@ export const replay = async (
     reply.end(genuine.body, genuine.status, genuine.type)
     return
   }
+  reply.inSession(session)
   const { replay: again } = upstream
   const client = broker.client(session)
   const method = message.method !== undefined && isDirect(message.method) ? message.method : 'tools/call'

@@ -1,9 +1,12 @@
 /** The answer to one POST: a JSON body as long as one message is all there is, an event stream once there are more. */
 import type { ServerResponse } from 'node:http'
+import { clientName } from '../mcp/client-name.ts'
 import { LOG_METHOD, LOG_SERVER, LOG_TOOL, SESSION_ID } from '../mcp/headers.ts'
 import type { RefusalReason } from '../mcp/refusal.ts'
 import { sseEvent } from '../mcp/sse.ts'
 import type { Era } from '../mcp/versions.ts'
+import { sessionName } from '../sessions/session-name.ts'
+import type { ClientSession } from '../sessions/session-table.ts'
 import { type ClientStreams, RESUMABLE_MS } from './client-streams.ts'
 import type { EventStream } from './event-stream.ts'
 import { type BrokerRefusal, type RefusalDetail, refusalBody, refusalFor } from './refusals.ts'
@@ -13,18 +16,24 @@ const PING = ': ping\n\n'
 /** More than this unread by a client: it is not reading, and its stream is closed. */
 const MOST_UNREAD_BYTES = 16 * 1024 * 1024
 
-/** What the access log should say of the request. */
+/** What records should say of the request: the first three in the access log, all of them in the audit log. */
 export interface LogLabels {
+  /** The client's, as far as it is known. */
+  era: Era
   method?: string
   server?: string
   tool?: string
+  /** What it names, in the server's own words. */
+  own?: string
+  client?: string
+  session?: string
+  /** `letThrough`: the request itself was allowed, and this is about what came of it. */
+  refused?: { readonly reason: string; readonly letThrough: boolean }
 }
 
 export class Reply {
-  readonly labels: LogLabels = {}
+  readonly labels: LogLabels = { era: 'stateful' }
   readonly decision: string
-  /** The era of the client, as far as it is known: it decides how a refusal is worded. */
-  era: Era = 'stateful'
   readonly #res: ServerResponse
   readonly #onRefusal: (refusal: { decision: string; status: number; reason: string }) => void
   #lastWriteMs: number
@@ -43,6 +52,28 @@ export class Reply {
     this.decision = decision
     this.#lastWriteMs = nowMs
     this.#onRefusal = onRefusal
+  }
+
+  /** The era of the client, as far as it is known: it decides how a refusal is worded. */
+  get era(): Era {
+    return this.labels.era
+  }
+
+  set era(era: Era) {
+    this.labels.era = era
+  }
+
+  /** The request is one of this session. */
+  inSession(session: ClientSession): void {
+    this.labels.session = sessionName(session)
+    this.labels.client = clientName(session.claims.clientName, session.claims.clientVersion)
+  }
+
+  /** The request names what this server calls so. */
+  names(server: string, method: string, own: string): void {
+    this.labels.server = server
+    this.labels.own = own
+    if (method === 'tools/call') this.labels.tool = own
   }
 
   /** Nothing more can be said that anybody would hear. */
@@ -153,7 +184,8 @@ export class Reply {
   }
 
   refuse(reason: RefusalReason | BrokerRefusal, id: string | undefined, detail?: RefusalDetail): void {
-    const { status, retryAfterMs } = refusalFor(reason, this.era)
+    const { status, retryAfterMs, letThrough = false } = refusalFor(reason, this.era)
+    this.labels.refused = { reason, letThrough }
     this.#onRefusal({ decision: this.decision, status, reason })
     if (!this.#res.headersSent) {
       if (reason === 'wrong-verb') this.#res.setHeader('allow', this.era === 'stateless' ? 'POST' : 'POST, GET, DELETE')

@@ -2,7 +2,7 @@
 import type { Broker } from './broker.ts'
 import type { ClientState } from './client-session.ts'
 import { refused } from './http-exchange.ts'
-import { isLocalReply } from './inner-client.ts'
+import { localReply } from './local-reply.ts'
 import type { Reply } from './reply.ts'
 
 /** Of a refusal in the server's own words. */
@@ -27,7 +27,8 @@ export const resumeAtServer = (broker: Broker, client: ClientState, lastEventId:
       status = code
       type = headers['content-type'] ?? type
       streaming = code === 200 && type.toLowerCase().startsWith('text/event-stream')
-      if (isLocalReply(headers)) refuse('server-down', 'connection failed')
+      const envoys = localReply(headers)
+      if (envoys !== undefined) refuse('server-down', envoys)
       // To a client it would mean that its session here is gone.
       else if (code === 404) reply.refuse('unknown-event', undefined)
       else if (refused(code)) refuse('server-refused', `HTTP ${code}`)

@@ -9,7 +9,7 @@ import { eraOf } from '../mcp/stateless-request.ts'
 import { isStateful, isStateless } from '../mcp/versions.ts'
 import type { Broker } from './broker.ts'
 import { replay } from './replay.ts'
-import { Reply } from './reply.ts'
+import { type LogLabels, Reply } from './reply.ts'
 import { answer, initialize } from './stateful.ts'
 import { answerStateless } from './stateless.ts'
 import { takeStream } from './take-stream.ts'
@@ -29,6 +29,8 @@ export interface BrokerServerOptions {
   readonly edge: () => Edge
   readonly onRefusal: (refusal: { decision: string; status: number; reason: string }) => void
   readonly onError: (error: unknown) => void
+  /** A request begins. What is known of it grows until its answer ends. */
+  readonly onRequest?: (decision: string, labels: Readonly<LogLabels>) => void
 }
 
 export interface BrokerServer {
@@ -52,6 +54,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     requests++
     const decision = one(req, header.REQUEST_ID) ?? ''
     const reply = new Reply(res, decision, Date.now(), options.onRefusal)
+    options.onRequest?.(decision, reply.labels)
     const path = one(req, header.REPLAY_SERVER) === undefined ? req.url : '/mcp'
     const head: RequestHead = {
       method: req.method,
@@ -79,6 +82,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     }
     if (examined.verb !== 'post') {
       const session = broker.sessions.find(head.sessionId ?? '')
+      if (session !== undefined) reply.inSession(session)
       if (session === undefined) reply.refuse('unknown-session', undefined)
       else if (examined.verb === 'get') {
         takeStream({ broker, session, lastEventId: one(req, header.LAST_EVENT_ID), res, reply, stopping })
@@ -151,6 +155,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       refusal('unknown-session')
       return
     }
+    reply.inSession(session)
     await answer({ context: broker, client: broker.client(session), message, bytes, reply })
   }
 

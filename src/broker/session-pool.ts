@@ -1,9 +1,8 @@
 /** Sessions at stateful servers for stateless clients: shared out one call at a time, and kept while a call waits for input. */
 import { randomBytes } from 'node:crypto'
-import type { Row } from '../catalog/routing-table.ts'
 import { stringOf } from '../mcp/json-text.ts'
 import { LOG_LEVELS } from '../mcp/log-levels.ts'
-import type { Message, Span } from '../mcp/message.ts'
+import type { Span } from '../mcp/message.ts'
 import type { PoolOptions } from '../registry/model.ts'
 import type { RequestStates } from '../sessions/request-state.ts'
 import { declaredIn } from './declared.ts'
@@ -12,25 +11,7 @@ import { declines, readAnswers } from './input-responses.ts'
 import { type PoolSlot, poolSlots } from './pool-slots.ts'
 import { answerPooled, askForInput, type Asked } from './pooled-answer.ts'
 import { type PooledCall, pooledCall } from './pooled-call.ts'
-import { bindingOf, isLevel, stateOf, wantedLevel } from './pooled-request.ts'
-import type { Reply } from './reply.ts'
-import type { Upstream } from './upstream.ts'
-
-/** A stateless client's request for a server that has sessions. */
-export interface PooledRequest {
-  /** Whose request it is; empty while nobody is authenticated. */
-  readonly principal: string
-  readonly upstream: Upstream
-  readonly method: 'tools/call' | 'prompts/get' | 'resources/read' | 'completion/complete'
-  readonly row: Row
-  /** The literal in `bytes` that names the row. */
-  readonly literal: Span
-  readonly message: Message
-  readonly bytes: Buffer
-  readonly reply: Reply
-  /** Raw JSON. */
-  readonly id: string
-}
+import { bindingOf, isLevel, type PooledRequest, stateOf, wantedLevel } from './pooled-request.ts'
 
 export interface SessionPool {
   /** Answers the request; resolves once its reply is complete or its client gone. */

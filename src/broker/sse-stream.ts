@@ -1,10 +1,9 @@
 /** The event stream of the HTTP+SSE transport (2024-11-05), and the address it names for messages. */
-import { INNER_REPLY } from '../mcp/headers.ts'
 import { SseDecoder } from '../mcp/sse.ts'
 import type { HttpServer } from '../registry/model.ts'
 import { refused } from './http-exchange.ts'
 import { type HttpEndpoint, MOST_ANSWER_BYTES } from './http-session.ts'
-import { isLocalReply } from './inner-client.ts'
+import { localReply } from './local-reply.ts'
 import { failed, type Failure } from './upstream.ts'
 
 export interface SseStream {
@@ -79,7 +78,8 @@ export const openStream = (
       { server: name, path: endpoint.server.endpoint.path, method: 'GET', headers: { accept: 'text/event-stream' } },
       {
         head(status, headers) {
-          if (isLocalReply(headers)) lose(failed('server-down', `Envoy: ${String(headers[INNER_REPLY])}`))
+          const envoys = localReply(headers)
+          if (envoys !== undefined) lose(failed('server-down', envoys))
           else if (refused(status)) lose(failed('server-refused', `HTTP ${status}`))
           else if (status !== 200) lose(failed('server-down', `HTTP ${status}`))
           else if (headers['content-type']?.toLowerCase().startsWith('text/event-stream') !== true)

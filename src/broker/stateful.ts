@@ -8,6 +8,7 @@ import { isMethodOf, type MethodName as AnyMethod } from '../mcp/methods.ts'
 import { runCall, targetOf, withOwnName } from './calls.ts'
 import type { ClientState } from './client-session.ts'
 import type { Context } from './context.ts'
+import type { Incoming } from './incoming.ts'
 import { initializeResult, parseInitialize } from './initialize.ts'
 import { pageOf } from './paging.ts'
 import { answerQuestion, forwardProgress } from './questions.ts'
@@ -16,14 +17,6 @@ import { askAboutTask, callAsTask, listTasks } from './tasks.ts'
 
 type MethodName = AnyMethod<'stateful'>
 
-/** One message of a client in its session. */
-export interface Incoming {
-  readonly context: Context
-  readonly client: ClientState
-  readonly message: Message
-  readonly bytes: Buffer
-  readonly reply: Reply
-}
 interface IncomingRequest extends Incoming {
   readonly id: string
   readonly method: MethodName
@@ -44,6 +37,7 @@ export const initialize = async (
   }
   await context.settled()
   const session = context.sessions.begin(declared)
+  reply.inSession(session.session)
   const result = initializeResult(context.catalogue(), declared.protocolVersion, context.version)
   reply.end(`{"jsonrpc":"2.0","id":${id},"result":${result}}`, 200, 'application/json', session.id)
 }
@@ -96,8 +90,7 @@ const call: Answer = async ({ context, client, message, bytes, reply, id, method
   }
   await context.moved(target.row.server)
   const upstream = context.upstreams.get(target.row.server)
-  reply.labels.server = target.row.server
-  if (method === 'tools/call') reply.labels.tool = target.row.own
+  reply.names(target.row.server, method, target.row.own)
   if (upstream === undefined) {
     reply.refuse('server-down', id, { server: target.row.server, subject: target.row.server })
     return

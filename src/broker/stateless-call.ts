@@ -3,9 +3,9 @@ import { isDirect } from '../mcp/methods.ts'
 import { paramFault } from '../mcp/param-headers.ts'
 import type { Era } from '../mcp/versions.ts'
 import { type Target, targetOf } from './calls.ts'
-import type { PooledRequest } from './session-pool.ts'
+import type { PooledRequest } from './pooled-request.ts'
 import { pass } from './stateless-pass.ts'
-import type { StatelessIncoming } from './stateless.ts'
+import type { StatelessIncoming } from './incoming.ts'
 
 /** Nobody is authenticated yet: all clients are one. */
 const ANYBODY = ''
@@ -39,8 +39,7 @@ export const call = async (request: StatelessRequest): Promise<void> => {
 export const deliver = async (request: StatelessRequest, target: Target): Promise<void> => {
   const { context, message, bytes, reply, id, method } = request
   const { row, literal } = target
-  reply.labels.server = row.server
-  if (method === 'tools/call') reply.labels.tool = row.own
+  reply.names(row.server, method, row.own)
   await context.moved(row.server)
   const upstream = context.upstreams.get(row.server)
   if (upstream === undefined) {

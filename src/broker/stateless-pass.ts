@@ -12,7 +12,7 @@ import { renameInResponse } from '../translation/task-ids.ts'
 import { clientFeatures } from './questions.ts'
 import { isListChanged } from './server-message.ts'
 import { judge } from './stateless-answer.ts'
-import type { StatelessIncoming } from './stateless.ts'
+import type { StatelessIncoming } from './incoming.ts'
 import { forClient, toClient } from './task-names.ts'
 import type { Upstream } from './upstream.ts'
 

@@ -1,32 +1,20 @@
 /** What the gateway answers a stateless client, method by method. */
 import type { Catalogue } from '../catalog/catalogue.ts'
 import { type ListMethod, lists } from '../catalog/server-catalogue.ts'
+import { clientIn } from '../mcp/client-name.ts'
 import { members, stringOf } from '../mcp/json-text.ts'
-import type { Message } from '../mcp/message.ts'
 import { isMethodOf, type MethodName as AnyMethod } from '../mcp/methods.ts'
-import type { RequestHead } from '../mcp/request-head.ts'
 import { statelessFault } from '../mcp/stateless-request.ts'
 import { STATELESS_VERSIONS } from '../mcp/versions.ts'
-import type { Context } from './context.ts'
 import { discoverResult } from './discover.ts'
 import { resultMeta } from './gateway-info.ts'
+import type { StatelessIncoming } from './incoming.ts'
 import { pageOf } from './paging.ts'
-import type { Reply } from './reply.ts'
 import { call } from './stateless-call.ts'
 import { askAboutTask } from './stateless-tasks.ts'
 
 type MethodName = AnyMethod<'stateless'>
 
-/** One message of a stateless client: all there is to know of it. */
-export interface StatelessIncoming {
-  readonly context: Context
-  readonly head: RequestHead
-  /** The trace context's headers; names in lower case. */
-  readonly trace: Readonly<Record<string, string>>
-  readonly message: Message
-  readonly bytes: Buffer
-  readonly reply: Reply
-}
 interface IncomingRequest extends StatelessIncoming {
   readonly id: string
   readonly method: MethodName
@@ -38,6 +26,7 @@ type Answer = (request: IncomingRequest) => void | Promise<void>
 export const answerStateless = async (incoming: StatelessIncoming): Promise<void> => {
   const { head, message, bytes, reply } = incoming
   const { id, method } = message
+  reply.labels.client = clientIn(bytes, message)
   const fault = statelessFault(head, message, bytes)
   if (fault !== undefined) {
     const { requested } = fault

@@ -1,12 +1,15 @@
 /** All servers' lists merged into one, with the routing table that belongs to them; a pure function of registry and answers. */
 import { replaceSpans } from '../mcp/json-text.ts'
 import type { Era } from '../mcp/versions.ts'
-import type { CachePolicy, Registry, Selection, Server } from '../registry/model.ts'
-import { select } from '../registry/selection.ts'
+import type { CachePolicy, Lock, Registry, Server } from '../registry/model.ts'
 import { statefulTool, withoutTaskSupport } from '../translation/tool.ts'
+import { instructionsOf, unapproved, vetInstructions } from './approval.ts'
 import { strictest, UNCACHED } from './caching.ts'
+import { exposedName } from './exposed-name.ts'
+import { type Remark, remarks } from './remarks.ts'
 import { emptyTable, type Row, type RoutingTable, type ServerRow, type TemplateRow } from './routing-table.ts'
 import { type CachedMethod, type ItemKind, type ListMethod, lists, type ServerCatalogue } from './server-catalogue.ts'
+import { lookOf, suspicion } from './suspicious.ts'
 import { mergeTasks, offersTasks, type Tasks } from './tasks.ts'
 import { type Traits, traitsOf } from './traits.ts'
 import { templateParts } from './uri-template.ts'
@@ -17,6 +20,8 @@ export interface Hidden {
   readonly kind: ItemKind
   readonly name: string
   readonly reason: string
+  /** It hides something, or is not what was approved: no other name would help. */
+  readonly withheld?: 'suspicious' | 'unapproved'
 }
 
 /** A merged list, ready to send: items as exposed, and the same joined into one JSON array. */
@@ -33,11 +38,12 @@ export interface Catalogue {
   /** What stateless clients are told of how long, and for whom, it may be kept. */
   readonly caching: Readonly<Record<CachedMethod, CachePolicy>>
   readonly hidden: readonly Hidden[]
+  readonly remarks: readonly Remark[]
   /** Union of the servers' capabilities, as the gateway declares it. */
   readonly capabilities: Readonly<Record<string, Readonly<Record<string, boolean>>>>
   /** What it declares about tasks beside them, in each era. */
   readonly tasks: Tasks
-  /** Each server's instructions under its name. */
+  /** Each server's instructions under its name, as far as they may be told. */
   readonly instructions: string | undefined
   /** How many items of each kind each server shows. */
   readonly counts: ReadonlyMap<string, Readonly<Record<ItemKind, number>>>
@@ -62,6 +68,7 @@ export const emptyCatalogue: Catalogue = {
   lists: { stateful: emptyLists, stateless: emptyLists },
   caching: { ...each(() => UNCACHED), 'server/discover': UNCACHED },
   hidden: [],
+  remarks: [],
   capabilities: { tools: { listChanged: true } },
   tasks: { stateful: undefined, stateless: false },
   instructions: undefined,
@@ -71,7 +78,7 @@ export const emptyCatalogue: Catalogue = {
 /** Merges in registry order, then each server's own; `answers` holds the servers that have answered so far. */
 export const mergeCatalogue = (registry: Registry, answers: ReadonlyMap<string, ServerCatalogue>): Catalogue => {
   const servers = registry.servers.filter(({ enabled }) => enabled)
-  const merged = each((method) => mergeList(method, servers, answers))
+  const merged = each((method) => mergeList(method, servers, answers, registry.lock))
   const table: RoutingTable = {
     servers: new Map(servers.map((server) => [server.name, serverRow(server, answers.get(server.name))])),
     tools: merged['tools/list'].rows,
@@ -85,9 +92,10 @@ export const mergeCatalogue = (registry: Registry, answers: ReadonlyMap<string, 
     lists: { stateful: each((method) => merged[method].stateful), stateless: each((method) => merged[method].list) },
     caching: mergeCaching(servers, answers, counts),
     hidden: methods.flatMap((method) => merged[method].hidden),
+    remarks: remarks(servers, answers, table, registry.lock),
     capabilities: mergeCapabilities([...answers.values()]),
     tasks: mergeTasks([...answers.values()]),
-    instructions: mergeInstructions(servers, answers),
+    instructions: mergeInstructions(servers, answers, registry.lock),
     counts,
   }
 }
@@ -104,12 +112,15 @@ const mergeList = (
   method: ListMethod,
   servers: readonly Server[],
   answers: ReadonlyMap<string, ServerCatalogue>,
+  lock: Lock | undefined,
 ): Merged => {
   const { kind } = lists[method]
   const rows = new Map<string, Row>()
   const items: Buffer[] = []
   const stateful: Buffer[] = []
   const hidden: Hidden[] = []
+  /** How the names that are shown look, and which they are. */
+  const looks = new Map<string, string>()
   for (const server of servers) {
     const answer = answers.get(server.name)
     for (const item of answer?.[kind] ?? []) {
@@ -117,14 +128,20 @@ const mergeList = (
       if (exposed === undefined) continue
       const traits = kind === 'tools' ? traitsOf(item) : undefined
       const seen = traits === undefined ? both : seenBy(traits, answer)
-      const reason =
-        whyHidden(kind, exposed, rows) ??
-        (seen.length === 0 ? NEEDS_TASK : undefined) ??
-        (answer?.eras.includes('stateless') ? traits?.badParams : undefined)
-      if (reason !== undefined) {
-        hidden.push({ server: server.name, kind, name: exposed, reason })
+      const why =
+        because(kind === 'tools' || kind === 'prompts' ? suspicion(item) : undefined, 'suspicious') ??
+        because(
+          whyHidden(kind, exposed, rows) ??
+            (seen.length === 0 ? NEEDS_TASK : undefined) ??
+            (answer?.eras.includes('stateless') ? traits?.badParams : undefined),
+        ) ??
+        because(kind === 'tools' ? looksLike(exposed, looks) : undefined, 'suspicious') ??
+        because(kind === 'tools' ? unapproved(lock, server, item) : undefined, 'unapproved')
+      if (why !== undefined) {
+        hidden.push({ server: server.name, kind, name: exposed, ...why })
         continue
       }
+      looks.set(lookOf(exposed), exposed)
       const { hints = '', params = [] } = traits ?? {}
       const [only, other] = seen
       rows.set(exposed, {
@@ -150,6 +167,18 @@ const mergeList = (
   return { rows, list, stateful: same ? list : { items: stateful, whole: joined(stateful) }, hidden }
 }
 
+/** Why an item is not shown; nothing when there is no reason. */
+const because = (
+  reason: string | undefined,
+  withheld?: NonNullable<Hidden['withheld']>,
+): Pick<Hidden, 'reason' | 'withheld'> | undefined =>
+  reason === undefined ? undefined : { reason, ...(withheld !== undefined && { withheld }) }
+
+const looksLike = (exposed: string, looks: ReadonlyMap<string, string>): string | undefined => {
+  const twin = looks.get(lookOf(exposed))
+  return twin === undefined ? undefined : `its name looks like "${twin}"`
+}
+
 const both: readonly Era[] = ['stateful', 'stateless']
 const NEEDS_TASK = 'the tool can only be called as a task, which the server does not offer'
 
@@ -160,25 +189,6 @@ const seenBy = ({ taskSupport }: Traits, answer: ServerCatalogue | undefined): r
 /** Whether clients of this era take a tool's word about tasks: in the stateless era it means nothing, and stays. */
 const keepsTasks = (era: Era, answer: ServerCatalogue): boolean =>
   era === 'stateless' ? answer.eras.includes('stateless') : offersTasks('stateful', answer)
-
-/** The name an item is shown under; undefined: the registry leaves it out. */
-const exposedName = (kind: ItemKind, server: Server, own: string): string | undefined => {
-  if (kind === 'tools' || kind === 'prompts') {
-    const name = select(server[kind], own)
-    return name === undefined ? undefined : server.prefix + name
-  }
-  const uri = select(withoutRename(server.resources), own)
-  return uri === undefined ? undefined : server.resources.prefix ? `${server.name}+${uri}` : uri
-}
-
-const unrenamed = new WeakMap<Selection, Selection>()
-const withoutRename = (selection: Selection): Selection => {
-  const known = unrenamed.get(selection)
-  if (known !== undefined) return known
-  const made: Selection = { include: selection.include, exclude: selection.exclude, rename: new Map() }
-  unrenamed.set(selection, made)
-  return made
-}
 
 /** Names that clients take: printable ASCII, at most 128 characters (MCP's own advice); spaces only in prompts and URIs never. */
 const speakable = {
@@ -250,10 +260,11 @@ const mergeCaching = (
 const mergeInstructions = (
   servers: readonly Server[],
   answers: ReadonlyMap<string, ServerCatalogue>,
+  lock: Lock | undefined,
 ): string | undefined => {
   const labelled = servers.flatMap(({ name }) => {
-    const text = answers.get(name)?.instructions?.trim()
-    return text === undefined || text === '' ? [] : [`[${name}]\n${text}`]
+    const vetted = vetInstructions(lock, name, instructionsOf(answers.get(name)))
+    return 'withheld' in vetted || vetted.told === '' ? [] : [`[${name}]\n${vetted.told}`]
   })
   return labelled.length === 0 ? undefined : labelled.join('\n\n')
 }

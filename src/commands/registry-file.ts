@@ -4,9 +4,9 @@ import type { Registry } from '../registry/model.ts'
 import { exitCode } from './exit-code.ts'
 import { complain } from './terminal.ts'
 
-/** Warnings are told, too. Undefined: it is bad. Throws a StartProblem when there is no such file. */
-export const goodRegistry = (file: string): Registry | undefined => {
-  const loaded = loadRegistry({ file, overrides: {} })
+/** `locked: false`: whatever the lock beside it says. Warnings are told, too. Undefined: it is bad. Throws a StartProblem when there is no such file. */
+export const goodRegistry = (file: string, { locked = true } = {}): Registry | undefined => {
+  const loaded = loadRegistry({ file, overrides: {}, locked })
   if (loaded.text !== '') complain(loaded.text)
   if (loaded.ok) return loaded.registry
   process.exitCode = exitCode.bad

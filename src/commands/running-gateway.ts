@@ -1,5 +1,6 @@
-/** Asks the gateway that runs at an admin address for its status. */
+/** Asks the gateway that runs at an admin address for its status, or for what its servers say of their tools. */
 import { z } from 'zod'
+import type { OfferedServer } from '../catalog/definitions.ts'
 import { StartProblem } from '../envoy/start-problem.ts'
 import type { Address } from '../registry/model.ts'
 
@@ -37,17 +38,52 @@ const dialled = ({ host, port }: Address): string => {
   return `http://${local.includes(':') ? `[${local}]` : local}:${port}`
 }
 
+const offered = z.object({
+  servers: z.array(
+    z.object({
+      name: z.string(),
+      prefix: z.string(),
+      auto: z.literal('additive').optional(),
+      answered: z.boolean(),
+      instructions: z.string(),
+      suspicious: z.string().optional(),
+      tools: z.array(
+        z.object({
+          own: z.string(),
+          name: z.string(),
+          suspicious: z.string().optional(),
+          definition: z
+            .object({
+              title: z.unknown().optional(),
+              description: z.unknown().optional(),
+              inputSchema: z.unknown().optional(),
+              outputSchema: z.unknown().optional(),
+              annotations: z.unknown().optional(),
+            })
+            .optional(),
+        }),
+      ),
+    }),
+  ),
+})
+
 /** @throws StartProblem */
-export const askStatus = async (admin: Address, file: string): Promise<SeenStatus> => {
+export const askStatus = (admin: Address, file: string): Promise<SeenStatus> => ask(admin, file, '/status', seen)
+
+/** What its servers say of their tools. @throws StartProblem */
+export const askDefinitions = async (admin: Address, file: string): Promise<readonly OfferedServer[]> =>
+  (await ask(admin, file, '/definitions', offered)).servers
+
+const ask = async <T>(admin: Address, file: string, path: string, schema: z.ZodType<T>): Promise<T> => {
   const url = dialled(admin)
-  const answer = await fetch(`${url}/status`, { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => undefined)
+  const answer = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => undefined)
   if (answer === undefined)
     throw new StartProblem(
       `no gateway answers at ${url}`,
       `start one with: mcp-gateway up ${file}; or say where it is with --admin`,
     )
   const body: unknown = await answer.json().catch(() => undefined)
-  const parsed = seen.safeParse(body)
+  const parsed = schema.safeParse(body)
   if (!answer.ok || !parsed.success)
     throw new StartProblem(`what answers at ${url} is no gateway of ours`, 'say where it is with --admin')
   return parsed.data

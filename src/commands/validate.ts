@@ -22,7 +22,7 @@ const liveLine = (live: Live): string =>
     ? `${paint('green', '✓')} ${live.server}: ${live.tools.length} tools, protocol ${live.protocolVersion}`
     : `${paint('red', '✗')} ${live.server}: ${printable(live.error)}`
 
-const flat = (file: string, { severity, place, path, message, hint }: Problem) => ({
+const flat = (registry: string, { severity, file = registry, place, path, message, hint }: Problem) => ({
   severity,
   file,
   ...place,

@@ -35,6 +35,8 @@ export interface SuperviseEnvoy {
   readonly statPrefix?: string
   /** At close, requests under way get this long. */
   readonly drainMs?: number
+  /** Awaited when they have ended, for what Envoy says of them a little later. */
+  readonly beforeEnd?: () => Promise<void>
   /** From the first start until its admin interface answers. */
   readonly startMs?: number
   readonly backOff?: BackOff
@@ -165,7 +167,10 @@ export const superviseEnvoy = async (options: SuperviseEnvoy): Promise<Supervise
     // From here on an ending is no reason to start again.
     closing.abort()
     if (current !== undefined) {
-      if (limitMs > 0) await drain(options, current, limitMs)
+      if (limitMs > 0) {
+        await drain(options, current, limitMs)
+        await options.beforeEnd?.()
+      }
       await current.stop(TERMINATE_MS)
     }
     await running

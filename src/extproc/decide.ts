@@ -1,6 +1,7 @@
 /** Where a request goes: straight to one server, or to the broker. Pure and total; the broker words every refusal. */
 import type { Row, RoutingTable, ServerRow } from '../catalog/routing-table.ts'
 import { resourceRow } from '../catalog/routing-table.ts'
+import { clientIn } from '../mcp/client-name.ts'
 import { encodeHeaderValue } from '../mcp/header-value.ts'
 import { stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
@@ -18,7 +19,8 @@ import type { ClientSession, ServerSession, SessionLookup } from '../sessions/se
 export type HeadDecision =
   /** `era` is what the version header alone says. */
   | { readonly to: 'broker'; readonly era: Era }
-  | { readonly to: 'body'; readonly era: 'stateful'; readonly session: ClientSession }
+  /** Without a session the broker's in any case; read for filters that decide on what it says. */
+  | { readonly to: 'body'; readonly era: 'stateful'; readonly session: ClientSession | undefined }
   | { readonly to: 'body'; readonly era: 'stateless'; readonly head: RequestHead }
 
 export type Decision =
@@ -34,8 +36,8 @@ export type Decision =
       readonly body: Buffer | undefined
     } & (
       | { readonly era: 'stateful'; readonly session: ServerSession }
-      /** `mcpName`: the own name for the header; undefined: the one that came is right as it is. */
-      | { readonly era: 'stateless'; readonly mcpName: string | undefined }
+      /** `mcpName`: the own name for the header; undefined: the one that came is right as it is. `client`: how it calls itself. */
+      | { readonly era: 'stateless'; readonly mcpName: string | undefined; readonly client: string }
     ))
   | {
       readonly to: 'broker'
@@ -52,19 +54,26 @@ const MAX_ID = 256
 
 /**
  * Anything is the broker's but a well-formed POST that has a direct way to some server: of a live session, or of the
- * stateless era by its version header.
+ * stateless era by its version header. `everyBody`: what it says is wanted even when it is the broker's.
  */
-export const decideHead = (head: RequestHead, edge: Edge, lookup: SessionLookup, table: RoutingTable): HeadDecision => {
+export const decideHead = (
+  head: RequestHead,
+  edge: Edge,
+  lookup: SessionLookup,
+  table: RoutingTable,
+  everyBody: boolean,
+): HeadDecision => {
   const { protocolVersion: version, sessionId } = head
   const era = eraOfVersion(version)
   const broker: HeadDecision = { to: 'broker', era }
   const examined = examine(head, edge)
   if (!examined.ok || examined.verb !== 'post') return broker
   if (era === 'stateless') {
-    return isStateless(version ?? '') && hasStatelessServer(table) ? { to: 'body', era, head } : broker
+    return everyBody || (isStateless(version ?? '') && hasStatelessServer(table)) ? { to: 'body', era, head } : broker
   }
-  if (sessionId === undefined || (version !== undefined && !isStateful(version))) return broker
-  const session = lookup.find(sessionId)
+  const legible = version === undefined || isStateful(version)
+  const session = sessionId !== undefined && legible ? lookup.find(sessionId) : undefined
+  if (everyBody) return { to: 'body', era, session }
   if (session === undefined) return broker
   for (const server of directServers(table, session.claims.features)) {
     if (session.servers.has(server)) return { to: 'body', era, session }
@@ -99,7 +108,8 @@ export const decide = (table: RoutingTable, asked: Asked, bytes: Buffer): Decisi
     } else if (hasStatelessWay(server, row, asked.head, message, bytes)) {
       const mcpName = renamed ? encodeHeaderValue(row.own) : undefined
       const body = renamed ? rename(bytes, at, row.own) : undefined
-      return { to: 'server', era: 'stateless', method, id, row, server, cluster, mcpName, body }
+      const client = clientIn(bytes, message)
+      return { to: 'server', era: 'stateless', method, id, row, server, cluster, mcpName, body, client }
     }
   }
   return { to: 'broker', era: eraWith(asked, message), method, id: short(id), row }
@@ -112,9 +122,10 @@ export const decide = (table: RoutingTable, asked: Asked, bytes: Buffer): Decisi
 const statefulWay = (
   table: RoutingTable,
   server: ServerRow,
-  session: ClientSession,
+  session: ClientSession | undefined,
   message: Message,
 ): ServerSession | undefined =>
+  session !== undefined &&
   message.metaProtocolVersion === undefined &&
   message.task === undefined &&
   directServers(table, session.claims.features).has(server.name)

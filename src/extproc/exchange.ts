@@ -1,5 +1,6 @@
 /** One HTTP request's conversation with Envoy, as a pure step: what came, and what is due. */
 import type { RoutingTable } from '../catalog/routing-table.ts'
+import { clientName } from '../mcp/client-name.ts'
 import type { Edge } from '../mcp/request-head.ts'
 import type { ClientSession, SessionLookup } from '../sessions/session-table.ts'
 import { type Asked, type Decision, decide, decideHead } from './decide.ts'
@@ -12,6 +13,8 @@ export interface Rules {
   readonly sessions: SessionLookup
   readonly edge: Edge
   readonly brokerCluster: string
+  /** Whether filters of the operator's own come next, which decide on what bodies say. */
+  readonly everyBody: () => boolean
   readonly nameOf: (session: ClientSession) => string
 }
 
@@ -59,18 +62,21 @@ export const step = (state: State, event: Event, rules: Rules): Step => {
 const onHead = (event: ProcessingRequest & { of: 'request_headers' }, rules: Rules): Step => {
   const { sessions, edge, brokerCluster } = rules
   const table = rules.table()
-  const decision = decideHead(event.head, edge, sessions, table)
+  const filtered = rules.everyBody()
+  const decision = decideHead(event.head, edge, sessions, table, filtered)
   const { era } = decision
   const decisionId = event.requestId
   if (decision.to === 'body' && !event.endOfStream) {
-    const session = decision.era === 'stateful' ? rules.nameOf(decision.session) : ''
-    const circumstances = { brokerCluster, decisionId, era, session }
+    const of = decision.era === 'stateful' ? decision.session : undefined
+    const session = of === undefined ? '' : rules.nameOf(of)
+    const client = of === undefined ? '' : clientName(of.claims.clientName, of.claims.clientVersion)
+    const circumstances = { brokerCluster, decisionId, era, session, client, filtered }
     return [
       { at: 'body', asked: decision, table, names: event.names, circumstances },
       [{ do: 'answer', response: { to: 'request_headers', next: 'body' } }],
     ]
   }
-  const circumstances = { brokerCluster, decisionId, era, session: '' }
+  const circumstances = { brokerCluster, decisionId, era, session: '', client: '', filtered }
   const response: ProcessingResponse = {
     to: 'request_headers',
     next: 'end',
@@ -89,7 +95,7 @@ const onBody = ({ asked, table, names, circumstances }: State & { at: 'body' }, 
   }
   const effects: Effect[] = [{ do: 'answer', response }, close, { do: 'report', decision }]
   // A stateless client cancels by closing its stream, which Envoy passes on.
-  if (decision.to === 'server' && asked.era === 'stateful') {
+  if (decision.to === 'server' && asked.era === 'stateful' && asked.session !== undefined) {
     effects.unshift({ do: 'remember', session: asked.session, id: decision.id, server: decision.server.name })
   }
   return [done, effects]

@@ -14,6 +14,10 @@ export interface Circumstances {
   readonly era: Era
   /** A name for the client's session that reveals nothing; empty without a session. */
   readonly session: string
+  /** How the session's client calls itself; empty without a session. */
+  readonly client: string
+  /** Filters of the operator's own come next: they may see the client's token. The route removes it. */
+  readonly filtered: boolean
 }
 
 type Header = readonly [name: string, value: string]
@@ -30,14 +34,16 @@ export const headMutation = ({ brokerCluster, decisionId }: Circumstances): Muta
 
 /** `names` are the request's header names; a server gets only those it may see. */
 export const bodyMutation = (decision: Decision, names: readonly string[], circumstances: Circumstances): Mutation => {
-  const { brokerCluster, decisionId } = circumstances
+  const { brokerCluster, decisionId, filtered } = circumstances
   const set: Header[] = [[headers.DECISION_ID, decisionId], ...published(decision.method, decision.row)]
   if (decision.to === 'broker') {
     return { set: [[headers.CLUSTER, brokerCluster], ...set], remove: [], body: undefined }
   }
   const { server, cluster, body } = decision
   const allowed = decision.era === 'stateful' ? isAllowed : isAllowedStateless
-  const remove = names.filter((name) => !allowed(name) && !name.startsWith(':') && name !== NEEDED)
+  const stays = (name: string): boolean =>
+    allowed(name) || name.startsWith(':') || name === NEEDED || (filtered && name === 'authorization')
+  const remove = names.filter((name) => !stays(name))
   set.push([headers.CLUSTER, cluster], [':path', server.path])
   if (decision.era === 'stateful') {
     const { id, protocolVersion } = decision.session
@@ -72,7 +78,9 @@ const published = (method: string | undefined, row: Row | undefined): Header[] =
 }
 
 /** Kuadrant's and Envoy's own shapes of the same facts (design 4.6). */
-export const metadata = (decision: Decision | undefined, { decisionId, era, session }: Circumstances): Metadata => {
+export const metadata = (decision: Decision | undefined, circumstances: Circumstances): Metadata => {
+  const { decisionId, era, session } = circumstances
+  const client = decision?.to === 'server' && decision.era === 'stateless' ? decision.client : circumstances.client
   const row = decision?.row
   const method = decision?.method ?? ''
   const own = row?.own ?? ''
@@ -92,6 +100,7 @@ export const metadata = (decision: Decision | undefined, { decisionId, era, sess
       view: '',
       subject: '',
       session,
+      ...(client === '' ? {} : { client }),
       ...(row === undefined ? {} : { server: row.server, tool: own }),
       ...(method === '' ? {} : { method }),
       ...(decision?.id === undefined ? {} : { id: decision.id }),

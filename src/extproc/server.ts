@@ -1,9 +1,9 @@
 /** Serves Envoy's external processing API on a Unix socket. */
-import { createHash } from 'node:crypto'
 import grpc from '@grpc/grpc-js'
 import type { RoutingTable } from '../catalog/routing-table.ts'
 import type { Edge } from '../mcp/request-head.ts'
-import type { ClientSession, SessionLookup } from '../sessions/session-table.ts'
+import { sessionName } from '../sessions/session-name.ts'
+import type { SessionLookup } from '../sessions/session-table.ts'
 import { decodeRequest, encodeResponse } from './codec.ts'
 import type { Decision } from './decide.ts'
 import { type Effect, type Rules, type State, start, step } from './exchange.ts'
@@ -17,8 +17,12 @@ export interface ExtProcOptions {
   readonly edge: Edge
   /** Where everything goes that does not go direct. */
   readonly brokerCluster: string
+  /** Asked once per request: whether filters come next that decide on what bodies say. Default: never. */
+  readonly everyBody?: () => boolean
   /** Told of faults of ours, which refuse the request. */
   readonly log: { error(message: string, fields?: Readonly<Record<string, unknown>>): void }
+  /** A request begins; its id is the decision's. */
+  readonly onRequest?: (decision: string) => void
   /** Every request whose body was read. */
   readonly onDecision?: (decision: Decision) => void
 }
@@ -61,22 +65,13 @@ const service = {
   },
 } satisfies grpc.ServiceDefinition
 
-const names = new WeakMap<ClientSession, string>()
-const nameOf = (session: ClientSession): string => {
-  let name = names.get(session)
-  if (name === undefined) {
-    name = createHash('sha256').update(session.claims.key).digest('base64url').slice(0, 12)
-    names.set(session, name)
-  }
-  return name
-}
-
 const converse = (call: Call, options: ExtProcOptions): void => {
-  const { table, sessions, edge, brokerCluster } = options
-  const rules: Rules = { table, sessions, edge, brokerCluster, nameOf }
+  const { table, sessions, edge, brokerCluster, everyBody = () => false } = options
+  const rules: Rules = { table, sessions, edge, brokerCluster, everyBody, nameOf: sessionName }
   let state: State = start
   const on = (event: Parameters<typeof step>[1]): void => {
     try {
+      if (event.of === 'request_headers') options.onRequest?.(event.requestId)
       const [next, effects] = step(state, event, rules)
       state = next
       for (const effect of effects) perform(call, effect, options)

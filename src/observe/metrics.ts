@@ -13,7 +13,7 @@ interface Gauged {
     readonly prompts: number
     readonly resources: number
     readonly templates: number
-    readonly hidden: readonly unknown[]
+    readonly hidden: readonly { readonly withheld?: true }[]
     readonly stale: boolean
   }[]
   readonly registry: {
@@ -218,6 +218,9 @@ const gauges = (registry: Registry, gauged: () => Gauged): void => {
   )
   gauge('mcp_gateway_catalogue_hidden', 'What servers offer and nobody sees', ['server'], ({ servers }) =>
     servers.map(({ name, hidden }) => [{ server: name }, hidden.length]),
+  )
+  gauge('mcp_gateway_tools_withheld', 'Tools that hide something or are not what was approved', ['server'], (now) =>
+    now.servers.map(({ name, hidden }) => [{ server: name }, hidden.filter(({ withheld }) => withheld).length]),
   )
   gauge(
     'mcp_gateway_envoys',

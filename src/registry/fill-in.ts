@@ -54,8 +54,10 @@ const kinds: Readonly<Record<string, string>> = {
   record: 'keys and values',
 }
 
-const kindOf = (value: unknown): string =>
-  typeof value === 'string' ? 'a text' : Array.isArray(value) ? 'a list' : 'keys and values'
+const kindOf = (value: unknown): string => {
+  if (typeof value === 'object') return Array.isArray(value) ? 'a list' : 'keys and values'
+  return typeof value === 'string' ? 'a text' : `a ${typeof value}`
+}
 
 const report = ({ issue, path }: Finding, root: Value, inspection: Inspection): undefined => {
   const value = valueAt(root, path)

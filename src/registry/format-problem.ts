@@ -9,8 +9,8 @@ import type { Problem } from './model.ts'
 export const formatProblem = (file: string, problem: Problem, text?: string): string => {
   const { severity, place, path, message, hint } = problem
   const said = hint === undefined ? message : `${message}, ${hint}`
-  const line = `${file}:${place.line}:${place.column}: ${severity}: ${path === '' ? '' : `${path}: `}${said}`
-  const source = text === undefined ? undefined : excerpt(text, place)
+  const line = `${problem.file ?? file}:${place.line}:${place.column}: ${severity}: ${path === '' ? '' : `${path}: `}${said}`
+  const source = text === undefined || problem.file !== undefined ? undefined : excerpt(text, place)
   const headline = line.replaceAll(/\p{Cc}/gu, ' ')
   return source === undefined ? headline : `${headline}\n${source.replaceAll(/^/gm, '    ')}`
 }

@@ -1,9 +1,10 @@
 /** The `gateway:` section: where we listen, and who may connect. */
 import { collide, isLoopback, readAddress } from './address.ts'
 import type { Inspection } from './inspection.ts'
-import type { Address, Gateway } from './model.ts'
+import type { Address, AuditTarget, Gateway } from './model.ts'
 import { keyPair } from './pem.ts'
 import type { Path } from './place.ts'
+import { policyClusters, policyFilters } from './policy.ts'
 import type { GatewaySheet } from './schema.ts'
 
 /** Addresses from the command line, which win over the file. */
@@ -24,6 +25,7 @@ export const gateway = (inspection: Inspection, sheet: GatewaySheet, overrides: 
     }
   }
   if (collide(listen.address, admin.address)) inspection.error(admin.path, 'listen and admin need different ports')
+  const audit = sheet.audit === undefined ? undefined : auditTarget(inspection, ['gateway', 'audit'], sheet.audit)
   const tls = sheet.tls === undefined ? undefined : keyPair(inspection, ['gateway', 'tls'], sheet.tls)
   return {
     listen: listen.address,
@@ -33,7 +35,15 @@ export const gateway = (inspection: Inspection, sheet: GatewaySheet, overrides: 
     origins: sheet.origins,
     open,
     maxBody: sheet.maxBody,
+    filters: policyFilters(inspection, sheet.filters, Object.keys(sheet.clusters)),
+    clusters: policyClusters(inspection, sheet.clusters),
+    ...(audit === undefined ? {} : { audit }),
   }
+}
+
+const auditTarget = (inspection: Inspection, path: Path, written: string): AuditTarget | undefined => {
+  const to = written === '-' ? written : inspection.appendable(path, written)
+  return to === undefined ? undefined : { to, place: inspection.keyPlace(path) }
 }
 
 const address = (

@@ -30,6 +30,8 @@ export interface Inspection {
   resolve(path: string): string
   /** A file's text; undefined once its problem is reported. */
   read(path: Path, file: string): string | undefined
+  /** A file's absolute path; undefined once the problem is reported that keeps an audit log from being kept in it. */
+  appendable(path: Path, file: string): string | undefined
   readonly problems: readonly Problem[]
   /** Every file that was asked for, absolute. */
   readonly files: ReadonlySet<string>
@@ -43,8 +45,12 @@ const reasons: ReadonlyMap<unknown, string> = new Map([
   ['EISDIR', 'this is a directory, not a file'],
 ])
 
-/** `file` is the registry; `readFile` throws when it cannot. */
-export const inspect = (file: string, readFile: (path: string) => string): Inspection => {
+/** `file` is the registry; `readFile` throws when it cannot; `auditFault` says why an audit log can't be kept in a file. */
+export const inspect = (
+  file: string,
+  readFile: (path: string) => string,
+  auditFault: (path: string) => string | undefined,
+): Inspection => {
   const problems: Problem[] = []
   const broken: Path[] = []
   const spots = new Map<string, Spot>()
@@ -89,6 +95,12 @@ export const inspect = (file: string, readFile: (path: string) => string): Inspe
           'paths are relative to the registry file',
         )
       }
+    },
+    appendable(path, written) {
+      if (written === '' || written.includes('\0')) return inspection.error(path, 'must be the path of a file, or -')
+      const absolute = inspection.resolve(written)
+      const fault = auditFault(absolute)
+      return fault === undefined ? absolute : inspection.error(path, fault, 'paths are relative to the registry file')
     },
     problems,
     files,

@@ -75,6 +75,8 @@ interface Served {
   readonly era?: 'stateful' | 'stateless'
   /** For what the server itself gives no caching hints for; absent: nothing may be kept. */
   readonly cache?: CachePolicy
+  /** What a lock lets in of this server without being asked: tools that are new. Absent: nothing. */
+  readonly auto?: 'additive'
   /** Longest silence of the server on a call. */
   readonly timeoutMs: number
   /** Longest time to fetch one of its lists, all pages. */
@@ -104,6 +106,37 @@ export interface StdioServer extends Served {
 
 export type Server = HttpServer | StdioServer
 
+/** Where the audit log goes: a file's absolute path, or `-` for standard output. */
+export interface AuditTarget {
+  readonly to: string
+  readonly place: Place
+}
+
+/** JSON as it was written. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+
+/** One of Envoy's HTTP filters, of the operator's own choice. */
+export interface PolicyFilter {
+  /** What the operator calls it. */
+  readonly name: string
+  readonly place: Place
+  /** The type of its configuration, such as `type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC`. */
+  readonly type: string
+  /** Nobody but Envoy knows what it means. */
+  readonly config: { readonly [key: string]: Json }
+}
+
+/** What such filters call, by the name they call it. */
+export interface PolicyCluster {
+  readonly name: string
+  readonly place: Place
+  readonly host: string
+  readonly port: number
+  /** HTTP/2 without asking first, as gRPC needs it. */
+  readonly http2: boolean
+  readonly tls?: UpstreamTls
+}
+
 /** The entrypoint itself. */
 export interface Gateway {
   readonly listen: Address
@@ -116,6 +149,10 @@ export interface Gateway {
   readonly open: boolean
   /** Largest request body, in bytes. */
   readonly maxBody: number
+  /** In the order requests pass them; at most eight. */
+  readonly filters: readonly PolicyFilter[]
+  readonly clusters: readonly PolicyCluster[]
+  readonly audit?: AuditTarget
 }
 
 /** Sessions held at a stateful server on behalf of stateless clients. */
@@ -141,11 +178,40 @@ export interface Registry {
   readonly gateway: Gateway
   readonly servers: readonly Server[]
   readonly sessions: SessionOptions
+  /** What was approved of the servers' tools; absent: everything is. */
+  readonly lock?: Lock
 }
+
+/** What a tool says of itself that counts when it is pinned; the values are JSON. */
+export interface Definition {
+  readonly title?: unknown
+  readonly description?: unknown
+  readonly inputSchema?: unknown
+  readonly outputSchema?: unknown
+  readonly annotations?: unknown
+}
+
+/** A definition that was approved. */
+export interface ToolPin {
+  /** Of the server's own name for the tool and of its definition, whatever the order of keys. */
+  readonly sha256: string
+  readonly definition: Definition
+}
+
+/** What was approved of one server; tools by its own names. */
+export interface ServerPin {
+  readonly instructions?: string
+  readonly tools: ReadonlyMap<string, ToolPin>
+}
+
+/** The content of the file `mcp.lock` beside the registry: server name → what was approved. */
+export type Lock = ReadonlyMap<string, ServerPin>
 
 /** Something wrong in a registry, with a place. */
 export interface Problem {
   readonly severity: 'error' | 'warning'
+  /** The file the place is in, when it is not the registry itself. */
+  readonly file?: string
   readonly place: Place
   /** Such as `servers.weather.timeout`. */
   readonly path: string

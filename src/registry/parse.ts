@@ -5,6 +5,7 @@ import { type Inspection, inspect } from './inspection.ts'
 import type { Environment } from './interpolate.ts'
 import type { Problem, Registry, Server } from './model.ts'
 import { before, type Path, pathText, placesOf } from './place.ts'
+import { isVerbatim } from './policy.ts'
 import type { Sheet } from './schema.ts'
 import { server } from './server.ts'
 import { sessions } from './sessions.ts'
@@ -17,6 +18,8 @@ export interface ParseOptions {
   readonly env: Environment
   /** A file's text, by its absolute path. Throws, as `readFileSync` does. */
   readonly readFile: (path: string) => string
+  /** Why an audit log can't be kept in this file; undefined: it can. */
+  readonly auditFault?: (path: string) => string | undefined
   readonly overrides?: Overrides
 }
 
@@ -31,13 +34,14 @@ export type ParseResult =
   | { readonly ok: false; readonly problems: readonly Problem[]; readonly files: readonly string[] }
 
 /** Never throws. Problems stand in the order of the file; warnings are among them when there are errors too. */
-export const parseRegistry = (text: string, { file, env, readFile, overrides = {} }: ParseOptions): ParseResult => {
+export const parseRegistry = (text: string, options: ParseOptions): ParseResult => {
+  const { file, env, readFile, auditFault = () => undefined, overrides = {} } = options
   const placeOf = placesOf(text)
   const syntax = readSyntax(text)
   const broken = syntaxProblems(syntax, placeOf)
   if (broken.length > 0 || syntax.document === undefined) return { ok: false, problems: broken, files: [] }
-  const inspection = inspect(file, readFile)
-  const written = readWritten(syntax.document, { unquoted: syntax.unquoted, placeOf, env, inspection })
+  const inspection = inspect(file, readFile, auditFault)
+  const written = readWritten(syntax.document, { unquoted: syntax.unquoted, placeOf, env, inspection, isVerbatim })
   const sheet = fillIn(written ?? {}, inspection)
   const registry = sheet === undefined ? undefined : build(inspection, sheet, overrides)
   const problems = inspection.problems.toSorted((a, b) => before(a.place, b.place))

@@ -4,6 +4,7 @@ import { readAddress } from './address.ts'
 import { readDuration } from './duration.ts'
 import type { Form } from './form.ts'
 import { readCount } from './count.ts'
+import { readHostPort } from './host-port.ts'
 import { readBodySize } from './size.ts'
 import { readEndpoint, readHostName, readOrigin, readPublicUrl } from './url.ts'
 
@@ -115,6 +116,22 @@ const upstreamTls = z
     dependentRequired: { cert: ['key'], key: ['cert'] },
   })
 
+const filter = z
+  .strictObject({
+    name: z.string().describe('What you call it.'),
+    typed_config: z
+      .looseObject({ '@type': z.string().describe("The type of the filter's configuration.") })
+      .describe("The filter's configuration, verbatim, as in Envoy's YAML."),
+  })
+  .meta({ id: 'filter', description: "One of Envoy's HTTP filters: what the gateway knows nothing of, Envoy does." })
+const cluster = z
+  .strictObject({
+    address: text(readHostPort).describe('A host and a port, such as `127.0.0.1:9191` or `opa.internal:9191`.'),
+    http2: flag.prefault('false').describe('`true`: HTTP/2, as gRPC needs it.'),
+    tls: upstreamTls.optional().describe('Speak TLS; `{}` with the defaults.'),
+  })
+  .meta({ id: 'cluster', description: 'What filters call.' })
+
 const gateway = z.strictObject({
   listen: address.prefault('127.0.0.1:8080').describe('Where agents connect; MCP is at `/mcp`.'),
   admin: address.prefault('127.0.0.1:8081').describe('Status page, `/status`, `/ready` and `/metrics`.'),
@@ -131,6 +148,19 @@ const gateway = z.strictObject({
     .describe('Origins that browsers may connect from; loopback ones always may.'),
   open: flag.prefault('false').describe('Needed to listen beyond loopback, where anybody can connect.'),
   maxBody: size.prefault('4MiB').describe('The largest request body, from `1KiB` to `64MiB`.'),
+  filters: z
+    .array(filter)
+    .prefault([])
+    .describe(
+      "Policy of your own: up to eight of Envoy's HTTP filters, in this order, which decide on [what the gateway publishes](policy-contract.md).",
+    ),
+  clusters: z
+    .record(z.string(), cluster)
+    .prefault({})
+    .describe('What these filters call, by the name they call it. A name is lower-case letters, digits and hyphens.'),
+  audit: path
+    .optional()
+    .describe('One line of JSON per decision, chained by hashes, appended to this file; `-`: standard output.'),
 })
 
 const server = z
@@ -180,6 +210,12 @@ const server = z
       })
       .optional()
       .describe('What clients may keep of lists and resources for which the server gives no hints; default: nothing.'),
+    auto: z
+      .enum(['additive'])
+      .optional()
+      .describe(
+        'With a file `mcp.lock` beside the registry, `additive` shows tools of this server that are new before they are approved, changed ones never; default: neither.',
+      ),
     timeout: duration.prefault('60s').describe('The longest silence of the server on a call; any byte counts.'),
     listTimeout: duration.prefault('5s').describe('The longest time to fetch one of its lists, all pages.'),
     required: flag.prefault('false').describe('`true`: the gateway is not ready without this server.'),
@@ -225,6 +261,8 @@ export const schema = z
 /** A registry whose every key has the right form; whether they fit together is the builders' part. */
 export type Sheet = z.output<typeof schema>
 export type GatewaySheet = z.output<typeof gateway>
+export type FilterSheet = z.output<typeof filter>
+export type ClusterSheet = z.output<typeof cluster>
 export type ServerSheet = z.output<typeof server>
 export type SessionsSheet = z.output<typeof sessions>
 export type SelectionSheet = z.output<typeof selection>

@@ -4,10 +4,10 @@ import { isLoopback } from './address.ts'
 import { chosen } from './chosen.ts'
 import { credential } from './credential.ts'
 import type { Inspection } from './inspection.ts'
-import type { HttpServer, Server, StdioServer, UpstreamTls } from './model.ts'
-import { authorities, keyPair } from './pem.ts'
+import type { HttpServer, Server, StdioServer } from './model.ts'
 import { keyText, type Path } from './place.ts'
-import type { ServerSheet, UpstreamTlsSheet } from './schema.ts'
+import type { ServerSheet } from './schema.ts'
+import { upstreamTls } from './upstream-tls.ts'
 
 /** Keys that mean something for one kind of server only. */
 const kindKeys = { url: ['transport', 'credential', 'tls'], command: ['args', 'env', 'cwd'] } as const
@@ -34,6 +34,7 @@ export const server = (inspection: Inspection, name: string, sheet: ServerSheet)
     client: sheet.client,
     ...(sheet.era === undefined ? {} : { era: sheet.era }),
     ...(sheet.cache === undefined ? {} : { cache: { ttlMs: sheet.cache.ttl, scope: sheet.cache.scope } }),
+    ...(sheet.auto === undefined ? {} : { auto: sheet.auto }),
     timeoutMs: sheet.timeout,
     listTimeoutMs: sheet.listTimeout,
   }
@@ -114,20 +115,6 @@ const http = (
     endpoint,
     ...(shown === undefined ? {} : { credential: shown }),
     tls,
-  }
-}
-
-const upstreamTls = (inspection: Inspection, path: Path, sheet: UpstreamTlsSheet): UpstreamTls => {
-  const has = (key: string): boolean => inspection.isWritten([...path, key])
-  if (has('cert') && !has('key')) inspection.error([...path, 'cert'], 'a client certificate needs its key')
-  if (has('key') && !has('cert')) inspection.error([...path, 'key'], 'a key needs its client certificate')
-  const { ca: file, cert, key, sni } = sheet
-  const ca = file === undefined ? undefined : authorities(inspection, [...path, 'ca'], file)
-  const client = cert === undefined || key === undefined ? undefined : keyPair(inspection, path, { cert, key })
-  return {
-    ...(ca === undefined ? {} : { ca }),
-    ...(client === undefined ? {} : { client }),
-    ...(sni === undefined ? {} : { sni }),
   }
 }
 

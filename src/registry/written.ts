@@ -9,8 +9,15 @@ import { type Unquoted, unquotedVariable } from './syntax.ts'
 /** Stands where something was written that could not be read; its problem is reported already. */
 export const unreadable = Symbol('unreadable')
 
-/** Numbers and booleans stay the text they were written as: `args: [--port, 8080]` means what it says. */
-export type Value = string | null | typeof unreadable | readonly Value[] | { readonly [key: string]: Value }
+/** Numbers and booleans stay the text they were written as: `args: [--port, 8080]` means what it says. Except what is verbatim. */
+export type Value =
+  | string
+  | number
+  | boolean
+  | null
+  | typeof unreadable
+  | readonly Value[]
+  | { readonly [key: string]: Value }
 
 /** Deeper than any registry; the walk recurses. */
 const deepest = 32
@@ -22,10 +29,12 @@ export interface WrittenOptions {
   readonly placeOf: (offset: number) => Place
   readonly env: Environment
   readonly inspection: Inspection
+  /** Whether scalars there keep the kind they were written as. */
+  readonly isVerbatim: (path: Path) => boolean
 }
 
 export const readWritten = (document: Document, options: WrittenOptions): Value => {
-  const { unquoted, placeOf, env, inspection } = options
+  const { unquoted, placeOf, env, inspection, isVerbatim } = options
   const anchors = new Map<string, Node>()
   const open = new Set<Node>()
   let insideAliases = 0
@@ -51,6 +60,7 @@ export const readWritten = (document: Document, options: WrittenOptions): Value 
       return wrong(placeOf(broken.start), path, unquotedVariable.message, unquotedVariable.hint)
     }
     if (written === null) return null
+    if (isVerbatim(path) && isExact(node.value)) return node.value
     const form = interpolate(written, env)
     return form.ok ? form.value : wrong(start(node), path, form.message, form.hint)
   }
@@ -126,5 +136,10 @@ export const readWritten = (document: Document, options: WrittenOptions): Value 
 
   return document.contents === null ? null : read(document.contents, [], placeOf(0), 0)
 }
+
+/** A larger number would be another one: its text is passed on, which Envoy takes for numbers too. */
+const isExact = (value: unknown): value is number | boolean =>
+  typeof value === 'boolean' ||
+  (typeof value === 'number' && Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)))
 
 const isNode = (value: unknown): value is Node => isScalar(value) || isMap(value) || isSeq(value) || isAlias(value)

@@ -1,9 +1,15 @@
-/** Envoy's access log entries as it streams them to us, read for the metrics; once per request, so nothing is built twice. */
+/** Envoy's access log entries as it streams them to us, read for metrics and audit; once per request, so nothing is built twice. */
 import protobuf from 'protobufjs'
 import { METADATA } from './names.ts'
 import { messageType } from './proto-types.ts'
 
 export interface AccessLogEntry {
+  /** When the request began, ms since the epoch. */
+  readonly startMs: number
+  /** HTTP's; empty for one that is none of the usual. */
+  readonly verb: string
+  /** Empty when it was refused before it had one. */
+  readonly requestId: string
   readonly durationMs: number
   readonly status: number
   /** Envoy's response flags by their names in the API, such as `no_healthy_upstream`. */
@@ -14,6 +20,9 @@ export interface AccessLogEntry {
 }
 
 interface Entry {
+  startMs: number
+  verb: string
+  requestId: string
   durationMs: number
   status: number
   readonly flags: string[]
@@ -85,6 +94,18 @@ const duration = message<Entry>('google.protobuf.Duration', {
   },
 })
 
+const startTime = message<Entry>('google.protobuf.Timestamp', {
+  seconds: (reader, entry) => {
+    entry.startMs += Number(reader.int64()) * 1000
+  },
+  nanos: (reader, entry) => {
+    entry.startMs += Math.floor(reader.int32() / 1e6)
+  },
+})
+
+/** By their numbers in the API. */
+const VERBS = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH']
+
 const flags = message<Entry>(
   'envoy.data.accesslog.v3.ResponseFlags',
   Object.fromEntries(
@@ -127,11 +148,20 @@ const struct = message<Entry>('google.protobuf.Struct', {
 
 const logEntry = message<Entry>('envoy.data.accesslog.v3.HTTPAccessLogEntry', {
   common_properties: message('envoy.data.accesslog.v3.AccessLogCommon', {
+    start_time: startTime,
     duration,
     response_flags: flags,
     metadata: message('envoy.config.core.v3.Metadata', {
       filter_metadata: mapEntry((namespace) => (namespace === METADATA ? struct : undefined)),
     }),
+  }),
+  request: message('envoy.data.accesslog.v3.HTTPRequestProperties', {
+    request_method: (reader, entry) => {
+      entry.verb = VERBS[reader.int32()] ?? ''
+    },
+    request_id: (reader, entry) => {
+      entry.requestId = reader.string()
+    },
   }),
   response: message('envoy.data.accesslog.v3.HTTPResponseProperties', {
     response_code: message('google.protobuf.UInt32Value', {
@@ -149,7 +179,16 @@ const logEntries = message<AccessLogEntry[]>(
   'envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries',
   {
     log_entry: (reader, entries) => {
-      const entry: Entry = { durationMs: 0, status: 0, flags: [], details: '', metadata: {} }
+      const entry: Entry = {
+        startMs: 0,
+        verb: '',
+        requestId: '',
+        durationMs: 0,
+        status: 0,
+        flags: [],
+        details: '',
+        metadata: {},
+      }
       logEntry(reader, entry)
       entries.push(entry)
     },

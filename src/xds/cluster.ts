@@ -7,11 +7,11 @@ import type { RunPaths } from './run-paths.ts'
 import { brokeredFilters, directFilters } from './upstream-filters.ts'
 import { upstreamTls } from './upstream-tls.ts'
 
-const circuitBreakers: Message = {
+export const circuitBreakers: Message = {
   thresholds: [{ max_connections: 4096, max_pending_requests: 16384, max_requests: 65536, max_retries: 1024 }],
 }
 
-const http = (options: Message): Message => ({
+export const http = (options: Message): Message => ({
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': any(
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
     options,
@@ -19,7 +19,7 @@ const http = (options: Message): Message => ({
 })
 
 /** `hostname` is what auto_host_rewrite sends as Host. */
-const endpoints = (cluster: string, address: Message, hostname?: string): Message => ({
+export const endpoints = (cluster: string, address: Message, hostname?: string): Message => ({
   cluster_name: cluster,
   endpoints: [{ lb_endpoints: [{ endpoint: { address, ...(hostname === undefined ? {} : { hostname }) } }] }],
 })
@@ -67,7 +67,7 @@ export const ownClusters = (run: RunPaths): readonly Message[] => [broker(run), 
  * How a server's host is found. One logical host: new connections use the latest answer. `localhost` may be either
  * address family, so both are tried. A resolver that never answers must not keep Envoy from starting.
  */
-const discovery = (host: string): Message =>
+export const discovery = (host: string): Message =>
   isIP(host) !== 0
     ? { type: 'STATIC' }
     : {

@@ -9,6 +9,8 @@ export interface EnvoyNode {
   readonly version: string
   /** The path of its inner listener, when its bootstrap is ours. */
   readonly innerSocket?: string
+  /** The types of the HTTP filters it knows. */
+  readonly filterTypes: readonly string[]
 }
 
 const text = (value: Value | undefined): string => (typeof value === 'string' ? value : '')
@@ -20,11 +22,25 @@ const message = (value: Value | undefined): Message =>
     ? Object.fromEntries(Object.entries(value))
     : {}
 
+/** Sorted: the order of an Envoy's list means nothing, and a listener that changes drains. */
+const filterTypes = (extensions: Value | undefined): readonly string[] => {
+  const known = Array.isArray(extensions) ? extensions.map(message) : []
+  const types = known
+    .filter(({ category, disabled }) => category === 'envoy.filters.http' && disabled !== true)
+    .flatMap(({ type_urls }) => texts(type_urls))
+  return [...new Set(types)].sort()
+}
+
 const envoyNode = (node: Message): EnvoyNode => {
   const semantic = message(message(node['user_agent_build_version'])['version'])
   const version = ['major_number', 'minor_number', 'patch'].map((part) => Number(semantic[part] ?? 0)).join('.')
   const innerSocket = text(message(node['metadata'])['inner'])
-  return { id: text(node['id']), version, ...(innerSocket === '' ? {} : { innerSocket }) }
+  return {
+    id: text(node['id']),
+    version,
+    ...(innerSocket === '' ? {} : { innerSocket }),
+    filterTypes: filterTypes(node['extensions']),
+  }
 }
 
 /** A DeltaDiscoveryRequest's bytes, read. */

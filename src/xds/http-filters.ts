@@ -1,7 +1,9 @@
 /** The HTTP filters of the listener that agents connect to. The list is constant; what changes comes over ECDS. */
 import { LOG_METHOD, LOG_SERVER, LOG_TOOL, PRIVATE_PREFIX } from '../mcp/headers.ts'
-import { EXT_PROC, METADATA } from './names.ts'
+import { MOST_FILTERS } from '../registry/policy.ts'
+import { EXT_PROC, filterSlot, METADATA } from './names.ts'
 import { any, type Message } from './pack.ts'
+import { noFilter } from './policy-filters.ts'
 
 const privateHeaders: Message = { remove_on_match: { key_matcher: { prefix: PRIVATE_PREFIX } } }
 
@@ -36,13 +38,19 @@ const logHeaders: Message = {
 }
 
 /** The slot's name is the name of the resource that fills it; until it is filled, requests get 500. */
-const extProc: Message = {
-  name: EXT_PROC,
+const slot = (name: string, types: readonly string[]): Message => ({
+  name,
   config_discovery: {
     config_source: { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' },
-    type_urls: ['type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor'],
+    type_urls: types.map((type) => `type.googleapis.com/${type}`),
   },
-}
+})
+
+const extProc = slot(EXT_PROC, ['envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor'])
+
+/** Always all of them, so that filters come and go without the listener. */
+const policy = (types: readonly string[]): readonly Message[] =>
+  Array.from({ length: MOST_FILTERS }, (_, index) => slot(filterSlot(index), [...new Set([noFilter, ...types])]))
 
 /** Keeps Envoy's own x-envoy-* headers from servers and clients. */
 export const router: Message = {
@@ -50,10 +58,11 @@ export const router: Message = {
   typed_config: any('envoy.extensions.filters.http.router.v3.Router', { suppress_envoy_headers: true }),
 }
 
-/** In the order requests pass them. */
-export const httpFilters: readonly Message[] = [
+/** In the order requests pass them. `types`: of the filters that the Envoy knows; a slot takes nothing but what it names. */
+export const httpFilters = (types: readonly string[]): readonly Message[] => [
   guard,
   logHeaders, // sees the broker's headers before the guard removes them
   extProc,
+  ...policy(types), // decides on what ext_proc published
   router, // terminal, so last
 ]

@@ -18,35 +18,36 @@ const connectionManager = (name: string, options: Message): Message => ({
   }),
 })
 
-const edgeConnections = connectionManager(EDGE, {
-  codec_type: 'AUTO',
-  http_filters: httpFilters,
-  common_http_protocol_options: {
-    idle_timeout: '900s',
-    max_headers_count: 100,
-    headers_with_underscores_action: 'DROP_HEADER',
-  },
-  http_protocol_options: { accept_http_10: false },
-  http2_protocol_options: {
-    max_concurrent_streams: 100,
-    initial_stream_window_size: 65536,
-    initial_connection_window_size: 1048576,
-    connection_keepalive: { interval: '30s', timeout: '10s' },
-  },
-  server_name: 'mcp-gateway',
-  server_header_transformation: 'OVERWRITE',
-  max_request_headers_kb: 32,
-  stream_idle_timeout: '0s', // each route has its own
-  request_timeout: '60s', // to receive a request; a response may take as long as it likes
-  request_headers_timeout: '10s',
-  access_log: accessLogs,
-  use_remote_address: true,
-  normalize_path: true,
-  merge_slashes: true,
-  path_with_escaped_slashes_action: 'REJECT_REQUEST',
-  local_reply_config: localReplies,
-  early_header_mutation_extensions: [earlyHeaderMutation],
-})
+const edgeConnections = (filterTypes: readonly string[]): Message =>
+  connectionManager(EDGE, {
+    codec_type: 'AUTO',
+    http_filters: httpFilters(filterTypes),
+    common_http_protocol_options: {
+      idle_timeout: '900s',
+      max_headers_count: 100,
+      headers_with_underscores_action: 'DROP_HEADER',
+    },
+    http_protocol_options: { accept_http_10: false },
+    http2_protocol_options: {
+      max_concurrent_streams: 100,
+      initial_stream_window_size: 65536,
+      initial_connection_window_size: 1048576,
+      connection_keepalive: { interval: '30s', timeout: '10s' },
+    },
+    server_name: 'mcp-gateway',
+    server_header_transformation: 'OVERWRITE',
+    max_request_headers_kb: 32,
+    stream_idle_timeout: '0s', // each route has its own
+    request_timeout: '60s', // to receive a request; a response may take as long as it likes
+    request_headers_timeout: '10s',
+    access_log: accessLogs,
+    use_remote_address: true,
+    normalize_path: true,
+    merge_slashes: true,
+    path_with_escaped_slashes_action: 'REJECT_REQUEST',
+    local_reply_config: localReplies,
+    early_header_mutation_extensions: [earlyHeaderMutation],
+  })
 
 const downstreamTls: Message = {
   name: 'envoy.transport_sockets.tls',
@@ -59,14 +60,14 @@ const downstreamTls: Message = {
   }),
 }
 
-/** Where agents connect. The buffer limit is low because the route's request_body_buffer_limit can only raise it. */
-export const edgeListener = ({ listen, tls }: Gateway): Message => ({
+/** Where agents connect. `filterTypes`: those of the HTTP filters that the Envoy knows. The buffer limit is low because the route's request_body_buffer_limit can only raise it. */
+export const edgeListener = ({ listen, tls }: Gateway, filterTypes: readonly string[] = []): Message => ({
   name: EDGE,
   address: { socket_address: { address: listen.host, port_value: listen.port } },
   filter_chains: [
     {
       name: EDGE,
-      filters: [edgeConnections],
+      filters: [edgeConnections(filterTypes)],
       ...(tls === undefined ? {} : { transport_socket: downstreamTls, transport_socket_connect_timeout: '10s' }),
     },
   ],

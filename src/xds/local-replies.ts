@@ -82,12 +82,39 @@ export const replies: readonly Reply[] = [
     message: 'the server could not be reached',
     reason: 'server-down',
   },
+  // Of the operator's own filters. The status and the headers are theirs, the words ours: nobody vouches for theirs being JSON.
+  {
+    when: cel('response.code_details in ["local_rate_limited", "request_rate_limited"]'),
+    code: -32603,
+    message: 'too many requests; try again later',
+    reason: 'rate-limited',
+  },
+  {
+    when: cel('response.code_details in ["ext_authz_error", "rate_limiter_error"]'),
+    code: -32603,
+    message: 'the policy of this gateway could not be asked',
+    reason: 'policy-failed',
+  },
+  {
+    when: cel('response.code_details == "ext_authz_denied" || response.code_details.startsWith("rbac_access_denied")'),
+    code: -32600,
+    message: 'the policy of this gateway does not allow this',
+    reason: 'policy-denied',
+  },
   {
     // What the HTTP layer refuses: a path, a header, an upgrade. Replies with no details, or with our own, are ext_proc's.
     when: cel('response.code_details != "" && !response.code_details.startsWith("mcp_")'),
     code: -32600,
     message: 'the request was refused',
     reason: '%RESPONSE_CODE_DETAILS%',
+  },
+  {
+    // A slot of the listener is empty: no configuration for it was ever accepted.
+    when: cel('response.code == 500'),
+    status: 503,
+    code: -32603,
+    message: 'no decision could be made about this request',
+    reason: 'no-decision',
   },
 ]
 

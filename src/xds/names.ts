@@ -12,6 +12,9 @@ export const CLOSED = 'mcp.closed'
 /** The management server; the only cluster in the bootstrap. */
 export const XDS = 'xds_cluster'
 
+/** Where one of the operator's own filters goes, counted from 0; the configuration in it has the same name. */
+export const filterSlot = (index: number): string => `mcp_filter_${index + 1}`
+
 export const EDGE_CERTIFICATE = 'edge_cert'
 
 /** A server's cluster, as the broker reaches it through the inner listener. */

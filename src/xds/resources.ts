@@ -1,9 +1,11 @@
 /** The whole translation: a registry → every resource Envoy is given. */
-import type { HttpServer, Place, Registry, Server } from '../registry/model.ts'
+import type { HttpServer, Place, PolicyCluster, Registry, Server } from '../registry/model.ts'
 import { ownClusters, serverClusters } from './cluster.ts'
 import { extProcFilter } from './ext-proc-filter.ts'
 import { edgeListener } from './listener.ts'
 import type { Message } from './pack.ts'
+import { policyCluster, policySecrets } from './policy-cluster.ts'
+import { policyFilters } from './policy-filters.ts'
 import { edgeRoutes, innerRoutes } from './route-configuration.ts'
 import type { RunPaths } from './run-paths.ts'
 import { edgeCertificate, serverSecrets } from './secret.ts'
@@ -15,26 +17,44 @@ export interface Resource {
   readonly place?: Place
   /** Such as `servers.weather`. */
   readonly path?: string
+  /** The same for an Envoy that knows HTTP filters of these types; absent: it is the same for each. */
+  readonly fitted?: (filterTypes: readonly string[]) => Message
 }
 
 export type Resources = Readonly<Record<TypeUrl, readonly Resource[]>>
 
 const reachable = (server: Server): server is HttpServer => server.kind === 'http' && server.enabled
 
+const originOf = ({ place, name }: PolicyCluster) => ({ place, path: `gateway.clusters.${name}` })
+
 const own = (message: Message): Resource => ({ message })
 
 /** `systemCa` is the path of the system's certificate bundle, for servers without one of their own. */
 export const resources = (registry: Registry, run: RunPaths, systemCa: string): Resources => {
   const servers = registry.servers.filter(reachable)
+  const { filters, clusters } = registry.gateway
   const each = (build: (server: HttpServer) => readonly Message[]): readonly Resource[] =>
     servers.flatMap((server) =>
       build(server).map((message) => ({ message, place: server.place, path: `servers.${server.name}` })),
     )
   return {
-    [CLUSTER]: [...ownClusters(run).map(own), ...each((server) => serverClusters(server, systemCa))],
-    [SECRET]: [...edgeCertificate(registry).map(own), ...each(serverSecrets)],
-    [LISTENER]: [own(edgeListener(registry.gateway))],
+    [CLUSTER]: [
+      ...ownClusters(run).map(own),
+      ...each((server) => serverClusters(server, systemCa)),
+      ...clusters.map((cluster) => ({ message: policyCluster(cluster, systemCa), ...originOf(cluster) })),
+    ],
+    [SECRET]: [
+      ...edgeCertificate(registry).map(own),
+      ...each(serverSecrets),
+      ...clusters.flatMap((cluster) => policySecrets(cluster).map((message) => ({ message, ...originOf(cluster) }))),
+    ],
+    [LISTENER]: [
+      {
+        message: edgeListener(registry.gateway),
+        fitted: (filterTypes) => edgeListener(registry.gateway, filterTypes),
+      },
+    ],
     [ROUTES]: [own(edgeRoutes(registry, servers)), own(innerRoutes)],
-    [EXTENSION]: [own(extProcFilter)],
+    [EXTENSION]: [own(extProcFilter), ...policyFilters(filters)],
   }
 }

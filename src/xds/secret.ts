@@ -1,8 +1,15 @@
 /** Certificates and credentials, as Envoy receives them over SDS. */
 import { isIP } from 'node:net'
-import type { HttpServer, KeyPair, Registry } from '../registry/model.ts'
+import type { HttpServer, KeyPair, Registry, UpstreamTls } from '../registry/model.ts'
 import { caSecret, clientSecret, credentialSecret, EDGE_CERTIFICATE } from './names.ts'
 import type { Message } from './pack.ts'
+
+/** Whom Envoy speaks TLS with; secrets are named after it. */
+export interface TlsPeer {
+  readonly name: string
+  readonly endpoint: { readonly host: string }
+  readonly tls: UpstreamTls
+}
 
 /** How a resource asks for a secret. */
 export const secretReference = (name: string): Message => ({
@@ -19,7 +26,7 @@ const certificate = (name: string, pair: KeyPair): Message => ({
 })
 
 /** A host given as an IP address has no SNI that Envoy could compare the certificate with. */
-export const addressMatch = (server: HttpServer): Message =>
+export const addressMatch = (server: TlsPeer): Message =>
   server.tls.sni === undefined && isIP(server.endpoint.host) !== 0
     ? { match_typed_subject_alt_names: [{ san_type: 'IP_ADDRESS', matcher: { exact: server.endpoint.host } }] }
     : {}
@@ -37,7 +44,12 @@ export const serverSecrets = (server: HttpServer): readonly Message[] => [
           generic_secret: { secret: { inline_string: server.credential.value.reveal() } },
         },
       ]),
-  ...(server.endpoint.tls && server.tls.ca !== undefined
+  ...(server.endpoint.tls ? tlsSecrets(server) : []),
+]
+
+/** Whom to trust, and our certificate. */
+export const tlsSecrets = (server: TlsPeer): readonly Message[] => [
+  ...(server.tls.ca !== undefined
     ? [
         {
           name: caSecret(server.name),
@@ -45,7 +57,5 @@ export const serverSecrets = (server: HttpServer): readonly Message[] => [
         },
       ]
     : []),
-  ...(server.endpoint.tls && server.tls.client !== undefined
-    ? [certificate(clientSecret(server.name), server.tls.client)]
-    : []),
+  ...(server.tls.client !== undefined ? [certificate(clientSecret(server.name), server.tls.client)] : []),
 ]

@@ -3,7 +3,7 @@ import type { AccessLogEntry } from './access-log-entry.ts'
 import { deltaResponse, type EnvoyNode } from './discovery.ts'
 import { type AccessLogCall, type AdsCall, type Incoming, listen } from './grpc-services.ts'
 import { learn, noVerdicts, pruned, type Verdicts } from './quarantine.ts'
-import type { Snapshot } from './snapshot.ts'
+import { fitted, type Snapshot } from './snapshot.ts'
 import { type EnvoyStatus, envoyStatus, hasAnswered, hasApplied, type Nack } from './status.ts'
 import { type Effect, type Event, newStream, type Stream, step, unanswered } from './subscription.ts'
 import { messageName } from './type-url.ts'
@@ -71,7 +71,7 @@ const shortName = (type: string): string => type.slice(type.lastIndexOf('.') + 1
 
 /** Serves until disposed of. Rejects when the socket cannot be had. */
 export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServer> => {
-  const connections = new Map<Connection, (event: Event) => void>()
+  const connections = new Map<Connection, (snapshot: Snapshot) => void>()
   const progress = channel<[Applied]>()
   const nacked = channel<[Nack & { readonly node: string }]>()
   const traffic = channel<['push' | 'ack' | 'nack', string]>()
@@ -94,7 +94,11 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
   }
 
   const handleAds = (call: AdsCall) => {
-    const connection: Connection = { since: new Date(), node: { id: '', version: '' }, stream: newStream }
+    const connection: Connection = {
+      since: new Date(),
+      node: { id: '', version: '', filterTypes: [] },
+      stream: newStream,
+    }
     const send = (event: Event) => {
       const [stream, effects] = step(connection.stream, event)
       connection.stream = stream
@@ -110,8 +114,11 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
       }
       progress.tell(applied())
     }
-    connections.set(connection, send)
-    if (newest !== undefined) send({ kind: 'publish', snapshot: newest.snapshot, verdicts })
+    /** Until an Envoy says in its first request what it knows, it asks for nothing either. */
+    const offer = (snapshot: Snapshot) =>
+      send({ kind: 'publish', snapshot: fitted(snapshot, connection.node.filterTypes), verdicts })
+    connections.set(connection, offer)
+    if (newest !== undefined) offer(newest.snapshot)
     const gone = () => {
       if (!connections.delete(connection)) return
       const { stream } = connection
@@ -121,7 +128,10 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
     }
     call.on('data', ({ request, node }: Incoming) => {
       const first = node !== undefined && connection.node.id === ''
-      if (first) connection.node = node
+      if (first) {
+        connection.node = node
+        if (newest !== undefined) offer(newest.snapshot)
+      }
       if (request.nonce !== '') traffic.tell(request.error === undefined ? 'ack' : 'nack', shortName(request.type))
       send({ kind: 'request', request })
       if (!first) return
@@ -146,7 +156,7 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
     publish(snapshot, waitMs = 0) {
       verdicts = pruned(verdicts, snapshot)
       newest = { snapshot, at: performance.now() }
-      for (const send of connections.values()) send({ kind: 'publish', snapshot, verdicts })
+      for (const offer of connections.values()) offer(snapshot)
       return new Promise((resolve) => {
         const finish = () => {
           clearTimeout(timer)

@@ -5,7 +5,7 @@ import { violations } from './field-rules.ts'
 import { XDS } from './names.ts'
 import { type Message, pack, type Value } from './pack.ts'
 import type { Resource, Resources } from './resources.ts'
-import { CLUSTER, EXTENSION, messageName, ROUTES, SECRET, TYPE_URLS, type TypeUrl } from './type-url.ts'
+import { CLUSTER, EXTENSION, LISTENER, messageName, ROUTES, SECRET, TYPE_URLS, type TypeUrl } from './type-url.ts'
 
 export interface Entry {
   /** A hash of the bytes: equal bytes are never sent twice. For a certificate, of all the bytes it is used with. */
@@ -15,6 +15,8 @@ export interface Entry {
   readonly path?: string
   /** What Envoy's field rules would refuse. Such an entry is never sent. */
   readonly fault?: string
+  /** The same for an Envoy that knows HTTP filters of these types. */
+  readonly fitted?: (filterTypes: readonly string[]) => Entry
 }
 
 export interface Snapshot {
@@ -29,7 +31,8 @@ const hash = (...parts: readonly (string | Uint8Array)[]): string => {
   return sum.digest('hex').slice(0, 16)
 }
 
-const entry = (type: TypeUrl, { message, place, path }: Resource, companions: readonly Uint8Array[]): Entry => {
+const entry = (type: TypeUrl, resource: Resource, companions: readonly Uint8Array[]): Entry => {
+  const { message, place, path, fitted } = resource
   const bytes = pack(messageName(type), message)
   const faults = violations(messageName(type), message)
   return {
@@ -38,6 +41,7 @@ const entry = (type: TypeUrl, { message, place, path }: Resource, companions: re
     ...(place === undefined ? {} : { place }),
     ...(path === undefined ? {} : { path }),
     ...(faults.length === 0 ? {} : { fault: faults.join('; ') }),
+    ...(fitted === undefined ? {} : { fitted: (types) => entry(type, { message: fitted(types) }, []) }),
   }
 }
 
@@ -76,6 +80,14 @@ export const snapshot = (resources: Resources): Snapshot => {
     [...named].map(([name, { version }]) => `${type} ${name} ${version}\n`).sort(),
   )
   return { version: hash(...versions), types }
+}
+
+/** As one Envoy is given it: the listener's slots take filters of the types that it knows, and of no others. */
+export const fitted = (snapshot: Snapshot, filterTypes: readonly string[]): Snapshot => {
+  const fit = (entries: ReadonlyMap<string, Entry>) =>
+    new Map([...entries].map(([name, entry]) => [name, entry.fitted?.(filterTypes) ?? entry] as const))
+  const listeners = snapshot.types.get(LISTENER) ?? new Map<string, Entry>()
+  return { ...snapshot, types: new Map(snapshot.types).set(LISTENER, fit(listeners)) }
 }
 
 type Reference = readonly [TypeUrl, string]

@@ -3,7 +3,7 @@ import type { Place } from '../registry/model.ts'
 import type { EnvoyNode } from './discovery.ts'
 import { refusal } from './quarantine.ts'
 import type { Stream } from './subscription.ts'
-import { messageName, SECRET, TYPE_URLS } from './type-url.ts'
+import { EXTENSION, messageName, SECRET, TYPE_URLS } from './type-url.ts'
 
 /** A resource an Envoy does not have in its newest version. */
 export interface Nack {
@@ -38,6 +38,8 @@ export interface EnvoyStatus {
   /** Keyed by the message's name. */
   readonly types: Readonly<Record<string, TypeStatus>>
   readonly nacks: readonly Nack[]
+  /** Some slot of its listener has never had a configuration: every request is refused. */
+  readonly closed?: true
 }
 
 /** Whether an Envoy holds exactly the newest snapshot: by its own acknowledgement, nothing more and nothing less. */
@@ -97,6 +99,12 @@ const typeStatus = ({ snapshot, types }: Stream, type: string): TypeStatus => {
   }
 }
 
+/** A slot keeps its last good configuration, so this is about one that has none. */
+const isClosed = ({ types }: Stream): boolean => {
+  const slots = types.get(EXTENSION)
+  return slots !== undefined && [...slots.names].some((name) => !slots.held.has(name))
+}
+
 /** One Envoy's line on the status page. */
 export const envoyStatus = (node: EnvoyNode, connectedSince: Date, stream: Stream): EnvoyStatus => ({
   node: node.id,
@@ -106,4 +114,5 @@ export const envoyStatus = (node: EnvoyNode, connectedSince: Date, stream: Strea
   applied: hasApplied(stream),
   types: Object.fromEntries(TYPE_URLS.map((type) => [messageName(type), typeStatus(stream, type)])),
   nacks: nacks(stream),
+  ...(isClosed(stream) ? { closed: true } : {}),
 })

@@ -51,6 +51,9 @@ const wireRequest = (node: string, { type, envoy, subscribe, unsubscribe, nonce,
   ...(error === undefined ? {} : { error_detail: { code: 13, message: error } }),
 })
 
+/** The listener's places for filters of the operator's own. */
+const slots = [1, 2, 3, 4, 5, 6, 7, 8].map((place) => `mcp_filter_${place}`)
+
 /** Asks for what a gateway's Envoy asks for. */
 export const connectAds = (socketPath: string, node: string): AdsWire => {
   const envoy = adsClient({
@@ -58,7 +61,7 @@ export const connectAds = (socketPath: string, node: string): AdsWire => {
     wildcards: [CLUSTER, LISTENER],
     named: new Map([
       [ROUTES, new Set(['mcp_edge', 'mcp_inner'])],
-      [EXTENSION, new Set(['mcp_ext_proc'])],
+      [EXTENSION, new Set(['mcp_ext_proc', ...slots])],
     ]),
     bad: () => undefined,
   })

@@ -110,7 +110,7 @@ const conversation = z
   .strictObject({
     /** The era of the client who says all steps that do not say otherwise. */
     client: eras.default('stateful'),
-    /** Started for the conversation; `${WEATHER_URL}` in the registry is the address of `weather`. */
+    /** Started for the conversation; `${WEATHER_URL}` in the registry is the address of `weather`, `${WEATHER_ADDRESS}` its host and port. */
     servers: z.record(z.string(), z.union([real, scripted])).default({}),
     /** Other variables of the registry. */
     variables: texts.default({}),

@@ -42,6 +42,9 @@ export const readExample = (directory: string): Example => {
 /** The variable of the registry that holds the address of a server. */
 export const urlVariable = (server: string): string => `${server.toUpperCase().replaceAll('-', '_')}_URL`
 
+/** The variable of the registry that holds the host and port of a server. */
+export const addressVariable = (server: string): string => urlVariable(server).replace(/URL$/, 'ADDRESS')
+
 /** Puts the example's files beside the gateway's registry, saves its registry there, and talks. */
 export const play = async (
   t: Test,

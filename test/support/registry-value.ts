@@ -44,6 +44,8 @@ export const registryOf = (
     origins: [],
     open: false,
     maxBody: 4 * 1024 * 1024,
+    filters: [],
+    clusters: [],
     ...changes,
   },
   servers,

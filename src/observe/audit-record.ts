@@ -1,0 +1,94 @@
+/** One finished request as a line of the audit log: who asked for what, what was decided, how it ended; never what was said. */
+import { type Call, outcome } from './call.ts'
+
+/** A request as Envoy reports it at its end. */
+export interface Finished extends Call {
+  /** When it began, ms since the epoch. */
+  readonly startMs: number
+  /** Envoy's id of the request: the decision's. */
+  readonly requestId: string
+  /** HTTP's. */
+  readonly verb: string
+}
+
+/** What the broker knows of a request that came to it. */
+export interface Told {
+  readonly era: string
+  readonly method?: string
+  readonly server?: string
+  /** What the request names, in the server's own words: a tool, a prompt, a resource. */
+  readonly own?: string
+  readonly client?: string
+  readonly session?: string
+  /** `letThrough`: the request itself was allowed, and this is about what came of it. */
+  readonly refused?: { readonly reason: string; readonly letThrough: boolean }
+}
+
+/** The JSON text of the line, without its place in the chain. */
+export const auditRecord = (finished: Finished, told?: Told): string => {
+  const { metadata } = finished
+  const published = (key: string): string => {
+    const value = metadata[key]
+    return typeof value === 'string' ? value : ''
+  }
+  const method = told?.method ?? published('method')
+  const own = told?.own ?? published('tool')
+  return visible(
+    JSON.stringify({
+      time: new Date(finished.startMs).toISOString(),
+      ...decided(finished, told),
+      id: short(published('decision') || finished.requestId),
+      subject: short(published('subject')),
+      client: known(told?.client ?? published('client')),
+      session: short(told?.session ?? published('session')),
+      view: short(published('view')),
+      era: known(told?.era ?? published('era')),
+      verb: known(finished.verb),
+      method: known(method),
+      server: known(told?.server ?? published('server')),
+      ...(own !== '' && named(method, own)),
+      status: finished.status,
+      ms: Math.round(finished.durationMs * 1000) / 1000,
+    }),
+  )
+}
+
+/** Where a broken-off answer is none of the gateway's doing, and a server's failure no refusal of ours. */
+const decided = (
+  finished: Finished,
+  told: Told | undefined,
+): { readonly decision: 'allowed' | 'refused'; readonly reason?: string } => {
+  if (told?.refused !== undefined) {
+    const { reason, letThrough } = told.refused
+    return { decision: letThrough ? 'allowed' : 'refused', reason }
+  }
+  const { details, flags, metadata } = finished
+  if (details === 'via_upstream') return { decision: 'allowed' }
+  const ended = outcome(finished)
+  // Envoy's own word for it; what is in braces is about connections.
+  const reason = short(details.replace(/\{.*$/, '') || flags[0] || ended.reason)
+  // Without a path nothing was decided, so nothing was let through.
+  const letThrough = metadata['path'] !== undefined && LET_THROUGH.has(ended.outcome) && flags.length > 0
+  return { decision: letThrough ? 'allowed' : 'refused', ...(reason !== '' && { reason }) }
+}
+const LET_THROUGH: ReadonlySet<string> = new Set(['cancelled', 'timeout', 'failed'])
+
+const named = (method: string, own: string): Readonly<Record<string, string>> => {
+  if (method === 'tools/call') return { tool: short(own) }
+  if (method === 'prompts/get') return { prompt: short(own) }
+  return method.startsWith('resources/') ? { resource: short(withoutSecrets(own)) } : {}
+}
+
+/** A URI may carry a password, and in its query whatever a template was filled with. */
+const withoutSecrets = (uri: string): string => uri.replace(/[?#].*$/s, '').replace(/^([^/]*\/\/)[^/]*@/, '$1')
+
+const MOST_CHARACTERS = 256
+const short = (text: string): string => (text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text)
+const known = (text: string): string | undefined => (text === '' ? undefined : short(text))
+
+/** Clients and servers choose names; none of them may steer the terminal of whoever reads the file. */
+const visible = (json: string): string =>
+  json.replaceAll(
+    /[\u007f-\u009f\u200b-\u200f\u{2028}-\u{202e}\u2060-\u2069\ufeff]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
