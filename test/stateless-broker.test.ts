@@ -490,6 +490,7 @@ await t.test('handed on to a server of the same era', async (t) => {
           kind: 'notification',
           method,
           params: undefined,
+          progressToken: undefined,
           bytes: Buffer.from(`{"jsonrpc":"2.0","method":"${method}"}`),
         })
       return result('"resultType":"complete"')(call)

@@ -8,7 +8,7 @@ import type { ClientState } from './client-session.ts'
 import { ask, withdrawn } from './questions.ts'
 import type { BrokerRefusal } from './refusals.ts'
 import type { Reply } from './reply.ts'
-import { isListChanged, type ServerMessage } from './server-message.ts'
+import { isListChanged, type Notification } from './server-message.ts'
 import { forClient, forServer } from './task-names.ts'
 import type { Outcome, Upstream, UpstreamCall } from './upstream.ts'
 
@@ -115,7 +115,7 @@ export const runCall = async (
 export const hear = (
   upstream: Upstream,
   client: ClientState,
-  message: Extract<ServerMessage, { kind: 'notification' }>,
+  message: Notification,
   deliver: (bytes: Buffer) => void,
 ): void => {
   if (isListChanged(message.method)) upstream.refresh()
@@ -127,7 +127,7 @@ export const hear = (
   else deliver(forClient(upstream, message))
 }
 
-const prefixedUri = (server: string, { bytes, params }: Extract<ServerMessage, { kind: 'notification' }>): Buffer => {
+const prefixedUri = (server: string, { bytes, params }: Notification): Buffer => {
   const uri = params === undefined ? undefined : members(bytes, params).get('uri')
   return uri === undefined
     ? bytes

@@ -1,5 +1,5 @@
 /** What a client says of itself, cut down to what servers can use: in initialize once, or in every request. */
-import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import { isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import type { ClientFeature } from '../registry/model.ts'
 import type { SessionClaims } from '../sessions/session-id.ts'
@@ -19,9 +19,7 @@ export const declaredIn = (
   among: readonly ClientFeature[] = clientFeatures,
 ): Declared => {
   const declared = capabilities === undefined ? new Map<string, Span>() : members(bytes, capabilities)
-  const features = clientFeatures.filter(
-    (feature) => among.includes(feature) && bytes[declared.get(feature)?.start ?? -1] === 0x7b,
-  )
+  const features = clientFeatures.filter((feature) => among.includes(feature) && isObject(bytes, declared.get(feature)))
   const kept = features.map((feature) => `${JSON.stringify(feature)}:${short(bytes, declared.get(feature))}`)
   const about = info === undefined ? new Map<string, Span>() : members(bytes, info)
   const text = (key: string): string =>

@@ -8,6 +8,10 @@ import { resultOf } from './server-message.ts'
 /** The raw id of a request of ours. */
 export const ownId = (salt: string, n: number): string => `"${salt}-${n}"`
 
+/** A request of ours to a stateful server. `params` is JSON text. */
+export const ownRequest = (id: string, method: string, params: string): Buffer =>
+  Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`)
+
 /** What a server says of itself. */
 export interface Initialized {
   readonly protocolVersion: string

@@ -1,6 +1,6 @@
 /** The gateway's own answer to initialize: what the servers can do together, and a sealed session. */
 import type { Catalogue } from '../catalog/catalogue.ts'
-import { members, stringOf } from '../mcp/json-text.ts'
+import { isObject, members, stringOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { negotiate } from '../mcp/versions.ts'
 import type { SessionClaims } from '../sessions/session-id.ts'
@@ -16,13 +16,7 @@ export const parseInitialize = (
   const found = members(bytes, params)
   const version = found.get('protocolVersion')
   const declared = found.get('capabilities')
-  if (
-    version === undefined ||
-    bytes[version.start] !== 0x22 ||
-    declared === undefined ||
-    bytes[declared.start] !== 0x7b
-  )
-    return undefined
+  if (version === undefined || bytes[version.start] !== 0x22 || !isObject(bytes, declared)) return undefined
   return {
     protocolVersion: negotiate(stringOf(bytes, version)),
     ...declaredIn(bytes, declared, found.get('clientInfo')),

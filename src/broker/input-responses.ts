@@ -1,5 +1,5 @@
 /** What a retry brings: the client's entries in `inputResponses`, each looked at before any of them goes to the server. */
-import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
+import { elements, isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
 
 /** Raw id of the question → raw JSON of its result. */
@@ -29,7 +29,7 @@ export const readAnswers = (
 
 /** What keeps a value from being a result of this method. */
 const fault = (method: string, bytes: Buffer, span: Span): string | undefined => {
-  if (bytes[span.start] !== OPEN_OBJECT) return 'must be an object'
+  if (!isObject(bytes, span)) return 'must be an object'
   const found = members(bytes, span)
   const starts = (key: string): number | undefined => bytes[found.get(key)?.start ?? -1]
   switch (method) {
@@ -37,12 +37,12 @@ const fault = (method: string, bytes: Buffer, span: Span): string | undefined =>
       return ACTIONS.has(actionOf(bytes, span)) ? undefined : 'needs an action: accept, decline or cancel'
     case 'sampling/createMessage': {
       if (starts('role') !== QUOTE) return 'needs a role'
-      return starts('content') === OPEN_OBJECT || starts('content') === OPEN_ARRAY ? undefined : 'needs content'
+      return isObject(bytes, found.get('content')) || starts('content') === OPEN_ARRAY ? undefined : 'needs content'
     }
     default: {
       const roots = found.get('roots')
       const list = starts('roots') === OPEN_ARRAY && roots !== undefined ? elements(bytes, roots) : undefined
-      return list?.every(({ start }) => bytes[start] === OPEN_OBJECT) === true ? undefined : 'needs a list of roots'
+      return list?.every((root) => isObject(bytes, root)) === true ? undefined : 'needs a list of roots'
     }
   }
 }
@@ -59,5 +59,4 @@ const actionOf = (bytes: Buffer, span: Span): string => {
 
 const ACTIONS: ReadonlySet<string> = new Set(['accept', 'decline', 'cancel'])
 const QUOTE = 0x22
-const OPEN_OBJECT = 0x7b
 const OPEN_ARRAY = 0x5b

@@ -1,6 +1,6 @@
 /** What is said on a subscriptions/listen stream: what the client wants to hear, and each message with the stream's id. */
 import { lists } from '../catalog/server-catalogue.ts'
-import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
+import { elements, isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
 import type { Span } from '../mcp/message.ts'
 
@@ -25,7 +25,7 @@ const wanted = (kind: ListKind): string => `${kind}ListChanged`
 /** The filter of a listen request; otherwise what is wrong with it. */
 export const parseListenFilter = (bytes: Buffer, params: Span | undefined): ListenFilter | { readonly why: string } => {
   const filter = params === undefined ? undefined : members(bytes, params).get('notifications')
-  if (filter === undefined || bytes[filter.start] !== OPEN_OBJECT) return { why: 'notifications must be an object' }
+  if (!isObject(bytes, filter)) return { why: 'notifications must be an object' }
   const said = members(bytes, filter)
   const kinds: ListKind[] = []
   for (const kind of LIST_KINDS) {
@@ -51,7 +51,6 @@ const strings = (bytes: Buffer, array: Span | undefined): readonly string[] | 'n
   return [...new Set(spans.map((span) => stringOf(bytes, span)))]
 }
 
-const OPEN_OBJECT = 0x7b
 const OPEN_ARRAY = 0x5b
 const QUOTE = 0x22
 

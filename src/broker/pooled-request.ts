@@ -1,13 +1,12 @@
 /** What a stateless request for a stateful server says of itself, and what of the server's news is for it. */
+import type { Notification } from './server-message.ts'
 import type { Row } from '../catalog/routing-table.ts'
-import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import { isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import { LOG_LEVELS } from '../mcp/log-levels.ts'
 import type { Message, Span } from '../mcp/message.ts'
-import { scan } from '../mcp/scan.ts'
 import { requestDigest, type StateBinding } from '../sessions/request-state.ts'
 import { statelessNotification } from '../translation/notification.ts'
 import type { Reply } from './reply.ts'
-import type { ServerMessage } from './server-message.ts'
 import type { Upstream } from './upstream.ts'
 
 /** A stateless client's request for a server that has sessions. */
@@ -25,8 +24,6 @@ export interface PooledRequest {
   /** Raw JSON. */
   readonly id: string
 }
-
-type Notification = Extract<ServerMessage, { kind: 'notification' }>
 
 /** What the state of this request is bound to. */
 export const bindingOf = ({ principal, upstream, method, literal, message, bytes }: PooledRequest): StateBinding => ({
@@ -47,13 +44,11 @@ export const stateOf = ({ message, bytes }: PooledRequest): Span | undefined =>
 export const wantedLevel = (bytes: Buffer, { metaLogLevel }: Message): string | undefined =>
   metaLogLevel === undefined ? undefined : stringOf(bytes, metaLogLevel)
 
-export const isLevel = (level: string): boolean => LOG_LEVELS.includes(level)
-
 /** Whether its client shows URLs (2026-07-28 elicitation, capabilities: not without saying so). */
 export const maySeeUrls = ({ bytes, message }: Pick<PooledRequest, 'bytes' | 'message'>): boolean => {
   const declared = message.metaClientCapabilities
   const elicitation = declared === undefined ? undefined : members(bytes, declared).get('elicitation')
-  return elicitation !== undefined && bytes[members(bytes, elicitation).get('url')?.start ?? -1] === 0x7b
+  return elicitation !== undefined && isObject(bytes, members(bytes, elicitation).get('url'))
 }
 
 /** A notification of the server as this request's client takes it; undefined: it did not ask for it. `token` is the call's own. */
@@ -62,7 +57,8 @@ export const heardBy = (request: PooledRequest, token: string, notification: Not
   switch (notification.method) {
     case 'notifications/progress': {
       const wanted = message.metaProgressToken
-      if (wanted === undefined || tokenOf(notification) !== token) return undefined
+      const said = notification.progressToken
+      if (wanted === undefined || said === undefined || textOf(notification.bytes, said) !== token) return undefined
       return statelessNotification(notification.bytes, { progressToken: textOf(bytes, wanted) })
     }
     case 'notifications/message': {
@@ -76,11 +72,6 @@ export const heardBy = (request: PooledRequest, token: string, notification: Not
   }
 }
 
-const tokenOf = ({ bytes }: Notification): string | undefined => {
-  const scanned = scan(bytes)
-  const span = scanned.ok ? scanned.message.progressToken : undefined
-  return span === undefined ? undefined : textOf(bytes, span)
-}
 const levelOf = ({ bytes, params }: Notification): string => {
   const level = params === undefined ? undefined : members(bytes, params).get('level')
   return level === undefined ? '' : stringOf(bytes, level)

@@ -1,5 +1,5 @@
 /** One message from a server: its parts as spans, its bytes untouched. */
-import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import { members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { scan } from '../mcp/scan.ts'
 
@@ -7,12 +7,17 @@ import { scan } from '../mcp/scan.ts'
 export type ServerMessage =
   | { readonly kind: 'response'; readonly id: string | undefined; readonly bytes: Buffer }
   | (ServerRequest & { readonly kind: 'request' })
-  | {
-      readonly kind: 'notification'
-      readonly method: string
-      readonly bytes: Buffer
-      readonly params: Span | undefined
-    }
+  | Notification
+
+/** What a server tells. */
+export interface Notification {
+  readonly kind: 'notification'
+  readonly method: string
+  readonly bytes: Buffer
+  readonly params: Span | undefined
+  /** `params.progressToken`. */
+  readonly progressToken: Span | undefined
+}
 
 /** What a server wants of a client. `id` is raw JSON text. */
 export interface ServerRequest {
@@ -30,11 +35,18 @@ export interface ServerRequest {
 export const parseServerMessage = (bytes: Buffer): ServerMessage | undefined => {
   const scanned = scan(bytes)
   if (!scanned.ok) return lenientResponse(bytes)
-  const { kind, id, method, params, metaProgressToken } = scanned.message
+  const { kind, id, method, params, progressToken, metaProgressToken } = scanned.message
   if (kind === 'response') return { kind, id, bytes }
   if (method === undefined) return undefined
-  if (kind === 'notification' || id === undefined) return { kind: 'notification', method, bytes, params }
+  if (kind === 'notification' || id === undefined) return { kind: 'notification', method, bytes, params, progressToken }
   return { kind, id, method, bytes, params, metaProgressToken }
+}
+
+/** The same progress under another token; `text` is raw JSON. */
+export const underToken = (message: Notification, token: Span, text: string): Notification => {
+  const bytes = replaceSpans(message.bytes, [{ span: token, with: text }])
+  const progressToken = { start: token.start, end: token.start + Buffer.byteLength(text) }
+  return { ...message, bytes, params: members(bytes).get('params'), progressToken }
 }
 
 const lenientResponse = (bytes: Buffer): ServerMessage | undefined => {
@@ -64,7 +76,7 @@ export const isListChanged = (method: string): boolean =>
   /^notifications\/(tools|prompts|resources)\/list_changed$/.test(method)
 
 /** `params.uri` of a notification. */
-export const updatedUri = ({ bytes, params }: Extract<ServerMessage, { kind: 'notification' }>): string | undefined => {
+export const updatedUri = ({ bytes, params }: Notification): string | undefined => {
   const uri = params === undefined ? undefined : members(bytes, params).get('uri')
   return uri === undefined ? undefined : stringOf(bytes, uri)
 }

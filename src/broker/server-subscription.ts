@@ -1,8 +1,9 @@
 /** `subscriptions/listen` at a stateless server: acknowledged, heard, and opened again when its stream ends. */
+import type { Notification } from './server-message.ts'
 import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Introduction } from './handshake.ts'
 import { pause } from './pause.ts'
-import { type Notification, type StatelessWire, wireRequest } from './stateless-wire.ts'
+import { type StatelessWire, wireRequest } from './stateless-wire.ts'
 import type { Outcome } from './upstream.ts'
 
 /** A stream that ended is opened again after so long, and later and later when it keeps ending soon. */

@@ -1,7 +1,7 @@
 /** Sessions at stateful servers for stateless clients: shared out one call at a time, and kept while a call waits for input. */
 import { randomBytes } from 'node:crypto'
-import { stringOf } from '../mcp/json-text.ts'
-import { LOG_LEVELS } from '../mcp/log-levels.ts'
+import { isObject, stringOf } from '../mcp/json-text.ts'
+import { isLogLevel, LOG_LEVELS } from '../mcp/log-levels.ts'
 import type { Span } from '../mcp/message.ts'
 import type { PoolOptions } from '../registry/model.ts'
 import type { RequestStates } from '../sessions/request-state.ts'
@@ -11,7 +11,7 @@ import { declines, readAnswers } from './input-responses.ts'
 import { type PoolSlot, poolSlots } from './pool-slots.ts'
 import { answerPooled, askForInput, type Asked } from './pooled-answer.ts'
 import { type PooledCall, pooledCall } from './pooled-call.ts'
-import { bindingOf, isLevel, type PooledRequest, stateOf, wantedLevel } from './pooled-request.ts'
+import { bindingOf, type PooledRequest, stateOf, wantedLevel } from './pooled-request.ts'
 
 export interface SessionPool {
   /** Answers the request; resolves once its reply is complete or its client gone. */
@@ -130,9 +130,9 @@ export const sessionPool = ({ version, options, states, now }: SessionPoolOption
       const { bytes, message, reply, id } = request
       const level = wantedLevel(bytes, message)
       const state = stateOf(request)
-      if (level !== undefined && !isLevel(level))
+      if (level !== undefined && !isLogLevel(level))
         reply.refuse('bad-params', id, { subject: `the log level must be one of ${LOG_LEVELS.join(', ')}` })
-      else if (message.inputResponses !== undefined && bytes[message.inputResponses.start] !== OPEN_OBJECT)
+      else if (message.inputResponses !== undefined && !isObject(bytes, message.inputResponses))
         reply.refuse('bad-params', id, { subject: 'inputResponses must be an object' })
       else if (state === undefined) await begin(request)
       else await goOn(request, state)
@@ -148,5 +148,3 @@ export const sessionPool = ({ version, options, states, now }: SessionPoolOption
     close: () => endAll(() => true, 'stopping'),
   }
 }
-
-const OPEN_OBJECT = 0x7b

@@ -1,6 +1,5 @@
 /** A conversation over the HTTP+SSE transport (2024-11-05): messages are posted, all answers come on one stream. */
-import { members, replaceSpans } from '../mcp/json-text.ts'
-import { scan } from '../mcp/scan.ts'
+import { members, replaceSpans, textOf } from '../mcp/json-text.ts'
 import { post } from './http-exchange.ts'
 import { type HttpEndpoint, maybeLost, MOST_ANSWER_BYTES } from './http-session.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
@@ -55,8 +54,9 @@ export const openChannel = async (
   const callOf = (message: Heard): ChannelCall | undefined => {
     const calls = [...pending.values()].flatMap(({ call }) => (call.onMessage === undefined ? [] : [call]))
     if (message.kind === 'request' || ABOUT_CALLS.has(message.method)) return calls.at(-1)
-    const token = message.method === 'notifications/progress' ? tokenOf(message.bytes) : undefined
-    return token === undefined ? undefined : calls.find(({ progressToken }) => progressToken === token)
+    if (message.method !== 'notifications/progress' || message.progressToken === undefined) return undefined
+    const token = textOf(message.bytes, message.progressToken)
+    return calls.find(({ progressToken }) => progressToken === token)
   }
   const received = (data: Buffer): void => {
     const message = parseServerMessage(data)
@@ -149,10 +149,4 @@ const keyOf = (id: string): string => JSON.stringify(JSON.parse(id))
 const withId = ({ bytes, id }: Extract<ServerMessage, { kind: 'response' }>, asked: string): Buffer => {
   const span = id === asked ? undefined : members(bytes).get('id')
   return span === undefined ? bytes : replaceSpans(bytes, [{ span, with: asked }])
-}
-
-const tokenOf = (notification: Buffer): string | undefined => {
-  const scanned = scan(notification)
-  const span = scanned.ok ? scanned.message.progressToken : undefined
-  return span === undefined ? undefined : notification.toString('utf8', span.start, span.end)
 }

@@ -5,18 +5,19 @@ import type { ClientState } from './client-session.ts'
 import { discover, type Link } from './discovery.ts'
 import {
   clientIntroduction,
-  type Initialized,
   initializeBody,
+  type Initialized,
   initializedBody,
   type Introduction,
   ownIntroduction,
+  ownRequest,
   parseInitialized,
 } from './handshake.ts'
 import type { HttpEndpoint } from './http-session.ts'
 import { resourceWatch } from './resource-watch.ts'
 import { type Heard, openChannel, type SseChannel } from './sse-channel.ts'
 import { isListChanged, updatedUri } from './server-message.ts'
-import { type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
+import { answerOf, type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
 
 interface Session {
   readonly channel: SseChannel
@@ -38,7 +39,7 @@ export const sseUpstream = (
   /** Sends a request of ours. */
   const ask = (channel: SseChannel, method: string, params: string, signal: AbortSignal) => {
     const id = endpoint.nextId()
-    const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`)
+    const body = ownRequest(id, method, params)
     return channel.request({ id, body, signal })
   }
   /** Connects and introduces itself; `signal` ends that, not what comes after. */
@@ -112,9 +113,7 @@ export const sseUpstream = (
       announces: true,
       over,
       async request(method, params, requestSignal) {
-        const outcome = await ask(channel, method, params, AbortSignal.any([signal, requestSignal]))
-        if (outcome.kind === 'failed') throw new Error(outcome.detail)
-        return outcome.body
+        return answerOf(await ask(channel, method, params, AbortSignal.any([signal, requestSignal])))
       },
       close: () => channel.close(),
     }

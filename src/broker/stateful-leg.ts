@@ -2,7 +2,7 @@
 import type { ServerSession, SessionTable } from '../sessions/session-table.ts'
 import type { ClientState } from './client-session.ts'
 import { deniesStateful } from './era-probe.ts'
-import { clientIntroduction } from './handshake.ts'
+import { clientIntroduction, ownRequest } from './handshake.ts'
 import {
   closeSession,
   type Cursor,
@@ -118,7 +118,7 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
     const session = client.session.servers.get(name)
     if (session === undefined || client.logLevel === undefined) return
     const id = endpoint.nextId()
-    const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"logging/setLevel","params":${client.logLevel}}`)
+    const body = ownRequest(id, 'logging/setLevel', client.logLevel)
     await send(endpoint, session, body, id, { signal: AbortSignal.timeout(5000) })
   }
 

@@ -1,4 +1,5 @@
 /** The gateway's own session with a stateful server over HTTP: its lists are read there, and it says there when they change. */
+import { ownRequest } from './handshake.ts'
 import type { ServerSession } from '../sessions/session-table.ts'
 import type { Link } from './discovery.ts'
 import {
@@ -83,7 +84,7 @@ export const statefulLink = async (options: Options): Promise<Link> => {
     over,
     async request(method, params, requestSignal) {
       const id = endpoint.nextId()
-      const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`)
+      const body = ownRequest(id, method, params)
       const { outcome } = await send(endpoint, session, body, id, { signal: AbortSignal.any([signal, requestSignal]) })
       if (outcome.kind === 'failed') {
         if (!requestSignal.aborted) end(outcome.detail)

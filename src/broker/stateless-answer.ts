@@ -1,5 +1,6 @@
 /** A stateless server's answer, looked at before it goes on: whether it is one, and asks for nothing it may not ask for. */
-import { members, stringOf, textOf } from '../mcp/json-text.ts'
+import { mayNeedInput } from '../translation/stateless-methods.ts'
+import { isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import type { ClientFeature } from '../registry/model.ts'
 import { listedTask } from '../translation/task-ids.ts'
@@ -24,8 +25,6 @@ const BAD_REQUESTS: ReadonlySet<string> = new Set(['-32020', '-32021', '-32022']
 const MISSING_CAPABILITY = '-32021'
 /** The tasks extension, polymorphic results. A server may call the task it tells of by the same word. */
 const MAY_BE_A_TASK: ReadonlySet<string> = new Set(['tools/call', 'tasks/get'])
-/** The requests whose answer may ask for input (2026-07-28 mrtr, supported requests). */
-const MAY_ASK: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
 
 export const judge = (
   method: string,
@@ -42,7 +41,7 @@ export const judge = (
   const error = found.get('error')
   const result = found.get('result')
   if (error !== undefined) return judgeError(body, error, status, features)
-  if (result === undefined || body[result.start] !== OPEN_OBJECT) return invalid('a result that is no object')
+  if (!isObject(body, result)) return invalid('a result that is no object')
   if (!addressed) return invalid('a result without the id of the request')
   if (status !== 200) return invalid(`a result with HTTP ${status}`)
   return judgeResult(method, body, result, features)
@@ -81,7 +80,7 @@ const judgeResult = (method: string, body: Buffer, result: Span, { allowed, task
   // What a task wants to know stands in what is told of it.
   if (method === 'tasks/get' && (isTask || said === 'complete')) return judgeRequests(body, requests, allowed)
   if (isTask || said === 'complete') return { ok: true, status: 200 }
-  if (said !== 'input_required' || !MAY_ASK.has(method)) return invalid(`resultType ${JSON.stringify(said)}`)
+  if (said !== 'input_required' || !mayNeedInput(method)) return invalid(`resultType ${JSON.stringify(said)}`)
   if (requests === undefined && !found.has('requestState')) return invalid('input_required without any request')
   return judgeRequests(body, requests, allowed)
 }
@@ -98,6 +97,5 @@ export const judgeRequests = (body: Buffer, requests: Span | undefined, allowed:
   return { ok: true, status: 200 }
 }
 
-const OPEN_OBJECT = 0x7b
 const sameId = (one: string, other: string): boolean => one === other || JSON.parse(one) === JSON.parse(other)
 const invalid = (why: string): Judged => ({ ok: false, reason: 'server-invalid', why })

@@ -12,9 +12,9 @@ import { deniesStateless } from './era-probe.ts'
 import { clientIntroduction, ownIntroduction } from './handshake.ts'
 import { inputQuestions, type Wanted } from './input-questions.ts'
 import { featureFor } from './questions.ts'
-import { parseServerMessage } from './server-message.ts'
+import { type Notification, parseServerMessage } from './server-message.ts'
 import { statelessWatch } from './stateless-watch.ts'
-import { type Notification, REVISION, type StatelessWire, wireHeaders } from './stateless-wire.ts'
+import { REVISION, type StatelessWire, wireHeaders } from './stateless-wire.ts'
 import { watchTasks } from './task-watch.ts'
 import {
   failed,

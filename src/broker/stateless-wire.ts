@@ -4,13 +4,11 @@ import { MCP_METHOD, MCP_NAME, PROTOCOL_VERSION } from '../mcp/headers.ts'
 import { encodeHeaderValue } from '../mcp/header-value.ts'
 import { STATELESS_VERSIONS } from '../mcp/versions.ts'
 import type { Introduction } from './handshake.ts'
-import type { ServerMessage } from './server-message.ts'
+import type { Notification } from './server-message.ts'
 import type { Outcome } from './upstream.ts'
 
 /** The revision we speak to servers of this era. */
 export const REVISION = STATELESS_VERSIONS[0]
-
-export type Notification = Extract<ServerMessage, { kind: 'notification' }>
 
 /** One request under way. */
 export interface WireRequest {

@@ -1,4 +1,5 @@
 /** Finds out which era a process speaks: asked in the new one first, and in the old one when that brings nothing. */
+import { answerOf } from './upstream.ts'
 import type { Era } from '../mcp/versions.ts'
 import { judgeDiscover } from './era-probe.ts'
 import { type Initialized, initializeBody, initializedBody, type Introduction, parseInitialized } from './handshake.ts'
@@ -47,9 +48,8 @@ export const introduce = async (
 
 const initialize = async (pipe: Pipe, as: Introduction, signal: AbortSignal): Promise<Initialized> => {
   const id = pipe.nextId()
-  const outcome = await pipe.send(id, { id, body: initializeBody(id, as), timeoutMs: undefined, signal })
-  if (outcome.kind === 'failed') throw new Error(outcome.detail)
-  const initialized = parseInitialized(outcome.body)
+  const body = initializeBody(id, as)
+  const initialized = parseInitialized(answerOf(await pipe.send(id, { id, body, timeoutMs: undefined, signal })))
   if (typeof initialized === 'string') throw new Error(initialized)
   pipe.write(initializedBody)
   return initialized

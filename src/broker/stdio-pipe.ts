@@ -1,14 +1,13 @@
 /** A running process as a pipe that all share: requests go in under ids of ours, and each answer goes back to whoever asked. */
+import { ownRequest } from './handshake.ts'
 import { members, replaceSpans, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
-import { scan } from '../mcp/scan.ts'
 import { endingText } from '../process/guarded-child.ts'
-import { parseServerMessage, type ServerMessage } from './server-message.ts'
+import { type Notification, parseServerMessage, type ServerMessage, underToken } from './server-message.ts'
 import type { StdioProcess } from './stdio-process.ts'
 import { failed, type Outcome } from './upstream.ts'
 
 export type Heard = Exclude<ServerMessage, { kind: 'response' }>
-export type Notification = Extract<Heard, { kind: 'notification' }>
 
 /** A request to send. */
 export interface PipeRequest {
@@ -67,15 +66,13 @@ export const openPipe = async (
     else hear(message)
   }
   const progress = (message: Notification): void => {
-    const scanned = scan(message.bytes)
-    const span = scanned.ok ? scanned.message.progressToken : undefined
+    const span = message.progressToken
     const asked = span === undefined ? undefined : pending.get(textOf(message.bytes, span))
     const token = asked?.request.progressToken
     if (span !== undefined && asked === undefined) hear(message)
     if (span === undefined || asked === undefined || token === undefined) return
     asked.refresh()
-    const bytes = replaceSpans(message.bytes, [{ span, with: textOf(asked.request.body, token) }])
-    asked.request.progress?.({ ...message, bytes, params: members(bytes).get('params') })
+    asked.request.progress?.(underToken(message, span, textOf(asked.request.body, token)))
   }
 
   const child = await start(heard)
@@ -127,6 +124,6 @@ export const openPipe = async (
 /** Sends a request of ours. `params` is JSON text. */
 export const ask = (pipe: Pipe, method: string, params: string, signal: AbortSignal): Promise<Outcome> => {
   const id = pipe.nextId()
-  const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${params}}`)
+  const body = ownRequest(id, method, params)
   return pipe.send(id, { id, body, timeoutMs: undefined, signal })
 }

@@ -6,8 +6,8 @@ import type { StdioServer } from '../registry/model.ts'
 import { createdTask, taskOf } from '../translation/task-ids.ts'
 import type { ClientState } from './client-session.ts'
 import { resourceWatch } from './resource-watch.ts'
-import { isListChanged, updatedUri } from './server-message.ts'
-import { ask, type Heard, type Notification, type Pipe } from './stdio-pipe.ts'
+import { isListChanged, type Notification, underToken, updatedUri } from './server-message.ts'
+import { ask, type Heard, type Pipe } from './stdio-pipe.ts'
 import { failed, type Outcome, type Upstream, type UpstreamCall } from './upstream.ts'
 
 export interface StatefulPipe extends Pick<Upstream, 'call' | 'setLevel' | 'watch'> {
@@ -113,12 +113,10 @@ export const statefulPipe = (options: Options): StatefulPipe => {
     else if (message.kind === 'request') refuse(message, 'the client whose task it is has left')
   }
   const progressed = (message: Notification): void => {
-    const scanned = scan(message.bytes)
-    const span = scanned.ok ? scanned.message.progressToken : undefined
+    const span = message.progressToken
     const known = span === undefined ? undefined : tokens.get(textOf(message.bytes, span))
     if (span === undefined || known === undefined || known.client.left) return
-    const bytes = replaceSpans(message.bytes, [{ span, with: known.token }])
-    options.message(known.client, { ...message, bytes, params: members(bytes).get('params') })
+    options.message(known.client, underToken(message, span, known.token))
   }
   const logged = (message: Notification): void => {
     const caller = onlyCaller()

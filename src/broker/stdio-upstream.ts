@@ -10,7 +10,7 @@ import type { StdioProcess } from './stdio-process.ts'
 import { statefulPipe } from './stdio-stateful.ts'
 import { stdioWire } from './stdio-wire.ts'
 import { ownerOf } from './task-owners.ts'
-import { type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
+import { answerOf, type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
 
 /** Starts the process of an entry, for the first time or again; rejects with the reason when it cannot be. */
 export type StartChild = (server: StdioServer, heard: (line: Buffer) => void, again: boolean) => Promise<StdioProcess>
@@ -98,9 +98,7 @@ export const stdioUpstream = (
           announces: true,
           over,
           async request(method, params, requestSignal) {
-            const outcome = await ask(pipe, method, params, AbortSignal.any([signal, requestSignal]))
-            if (outcome.kind === 'failed') throw new Error(outcome.detail)
-            return outcome.body
+            return answerOf(await ask(pipe, method, params, AbortSignal.any([signal, requestSignal])))
           },
           close,
         }

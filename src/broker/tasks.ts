@@ -7,7 +7,7 @@ import { scan } from '../mcp/scan.ts'
 import { exposedTaskId, parseTaskId } from '../mcp/task-id.ts'
 import { createdTask, listedTask, messageEdits, renameInResponse, withoutTask } from '../translation/task-ids.ts'
 import { hear, runCall } from './calls.ts'
-import { ownId } from './handshake.ts'
+import { ownId, ownRequest } from './handshake.ts'
 import type { Incoming } from './incoming.ts'
 import { hasTasks } from './initialize.ts'
 import { ask } from './questions.ts'
@@ -141,7 +141,7 @@ const tasksAt = async (
       method: 'tasks/list',
       row: undefined,
       id,
-      body: Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"tasks/list","params":${params}}`),
+      body: ownRequest(id, 'tasks/list', params),
       progressToken: undefined,
       signal,
       waiting: () => false,

@@ -7,7 +7,7 @@ import type { Server } from '../registry/model.ts'
 import type { ClientState } from './client-session.ts'
 import type { ExchangeEvents } from './inner-client.ts'
 import type { Introduction } from './handshake.ts'
-import type { ServerMessage } from './server-message.ts'
+import type { Notification, ServerMessage } from './server-message.ts'
 
 /** The eras a server is spoken to in, and how and when that was found out. Both: each client in its own. */
 export interface EraFinding {
@@ -25,7 +25,7 @@ export interface StatelessCall {
   /** MCP's own headers and the trace context as the server should see them; names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   /** A notification of the server before the answer. */
-  onMessage(message: Extract<ServerMessage, { kind: 'notification' }>): void
+  onMessage(message: Notification): void
   /** Its end closes the stream, which cancels the request at the server. */
   readonly signal: AbortSignal
 }
@@ -36,7 +36,7 @@ export interface TaskWatching {
   /** How the client is introduced: a task may want of it what it declared. */
   readonly as: Introduction
   /** A `notifications/tasks` of the server. */
-  readonly heard: (message: Extract<ServerMessage, { kind: 'notification' }>) => void
+  readonly heard: (message: Notification) => void
   readonly signal: AbortSignal
 }
 
@@ -84,6 +84,12 @@ export type Outcome =
 export type Failure = Extract<Outcome, { kind: 'failed' }>
 
 export const failed = (reason: Failure['reason'], detail: string): Failure => ({ kind: 'failed', reason, detail })
+
+/** What was answered; throws, with the reason, when nothing was. */
+export const answerOf = (outcome: Outcome): Buffer => {
+  if (outcome.kind === 'failed') throw new Error(outcome.detail)
+  return outcome.body
+}
 
 export type UpstreamState = 'starting' | 'up' | 'degraded' | 'down'
 
@@ -154,7 +160,7 @@ export interface UpstreamEvents {
   /** One of its lists is longer than we follow. */
   capped(upstream: Upstream, list: string): void
   /** A notification about a resource on a connection that all clients share: whoever subscribed is meant. */
-  shared(upstream: Upstream, message: Extract<ServerMessage, { kind: 'notification' }>): void
+  shared(upstream: Upstream, message: Notification): void
   /** A message for one client outside any call. */
   message(upstream: Upstream, client: ClientState, message: Exclude<ServerMessage, { kind: 'response' }>): void
 }

@@ -1,5 +1,5 @@
 /** What one server offers, in its own words: raw JSON of every tool, prompt, resource and template. */
-import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
+import { elements, isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import type { MethodAnsweredBy } from '../mcp/methods.ts'
 import type { Era } from '../mcp/versions.ts'
@@ -61,7 +61,7 @@ export const parsePage = (method: ListMethod, message: Buffer, result: Span): Pa
   if (array === undefined || message[array.start] !== 0x5b) return undefined
   const items: Item[] = []
   for (const span of elements(message, array)) {
-    if (message[span.start] !== 0x7b) continue
+    if (!isObject(message, span)) continue
     // Copied out, so that one item does not keep a whole page in memory.
     const json = Buffer.from(message.subarray(span.start, span.end))
     const name = members(json).get(key)
@@ -79,22 +79,22 @@ export const parsePage = (method: ListMethod, message: Buffer, result: Span): Pa
  */
 export const capabilityNames = (capabilities: unknown): ReadonlySet<string> => {
   const names = new Set<string>()
-  if (!isObject(capabilities)) return names
+  if (!isRecord(capabilities)) return names
   for (const [name, value] of Object.entries(capabilities)) {
     names.add(name)
     if (name === 'tasks' || name === 'extensions') addNested(names, name, value)
-    else if (isObject(value))
+    else if (isRecord(value))
       for (const [part, on] of Object.entries(value)) if (on === true) names.add(`${name}.${part}`)
   }
   return names
 }
 
 const addNested = (names: Set<string>, within: string, value: unknown): void => {
-  if (!isObject(value)) return
+  if (!isRecord(value)) return
   for (const [part, inner] of Object.entries(value)) {
-    if (!isObject(inner)) continue
+    if (!isRecord(inner)) continue
     names.add(`${within}.${part}`)
     addNested(names, `${within}.${part}`, inner)
   }
 }
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+const isRecord = (value: unknown): value is object => typeof value === 'object' && value !== null

@@ -1,6 +1,6 @@
 /** What a listed tool says of itself beside its name. */
 import { PARAM_KEYWORD } from '../mcp/headers.ts'
-import { members, stringOf } from '../mcp/json-text.ts'
+import { isObject, members, stringOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { type ParamHeader, readParamHeaders } from '../mcp/param-headers.ts'
 import { statefulTool } from '../translation/tool.ts'
@@ -53,10 +53,7 @@ const hints = [
 
 /** The tool's annotations as one header value; what it does not say is `unspecified`. */
 const hintsOf = (json: Buffer, annotations: Span | undefined): string => {
-  const said =
-    annotations !== undefined && json[annotations.start] === 0x7b
-      ? members(json, annotations)
-      : new Map<string, never>()
+  const said = isObject(json, annotations) ? members(json, annotations) : new Map<string, never>()
   return hints
     .map(([short, key]) => {
       const span = said.get(key)

@@ -59,6 +59,10 @@ export const stringOf = (bytes: Uint8Array, span: Span): string => {
   return raw.includes('\\') ? String(JSON.parse(`"${raw}"`)) : raw
 }
 
+/** Whether the value there is an object; `span` is that of the value. */
+export const isObject = (bytes: Uint8Array, span: Span | undefined): span is Span =>
+  span !== undefined && bytes[span.start] === OPEN_OBJECT
+
 /** The same text with some stretches replaced; every byte outside them is the same. They may come in any order, not overlap. */
 export const replaceSpans = (bytes: Uint8Array, edits: readonly Edit[]): Buffer => {
   const pieces: Uint8Array[] = []

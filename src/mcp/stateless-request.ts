@@ -1,6 +1,6 @@
 /** Which era a request belongs to, and what is wrong with one of the stateless era before anybody looks its name up. */
 import { decodeHeaderValue } from './header-value.ts'
-import { members, stringOf } from './json-text.ts'
+import { isObject, members, stringOf } from './json-text.ts'
 import { isLogLevel } from './log-levels.ts'
 import type { Message, Span } from './message.ts'
 import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION } from './meta-keys.ts'
@@ -142,7 +142,7 @@ export const declaredFeatures = (bytes: Buffer, { metaClientCapabilities }: Mess
   const declared = members(bytes, metaClientCapabilities)
   return FEATURES.filter((feature) => {
     const value = declared.get(feature)
-    return value !== undefined && isObject(bytes, value)
+    return isObject(bytes, value)
   })
 }
 
@@ -151,7 +151,7 @@ export const declaresTasks = (bytes: Buffer, { metaClientCapabilities }: Message
   if (metaClientCapabilities === undefined) return false
   const extensions = members(bytes, metaClientCapabilities).get('extensions')
   const tasks = extensions === undefined ? undefined : members(bytes, extensions).get(TASKS_EXTENSION)
-  return tasks !== undefined && isObject(bytes, tasks)
+  return isObject(bytes, tasks)
 }
 
 const mismatch = (detail: string): StatelessFault => ({ reason: 'header-mismatch', detail })
@@ -161,7 +161,6 @@ const unknown = (requested: string): StatelessFault => ({
   requested,
 })
 
-const isObject = (bytes: Buffer, at: Span): boolean => bytes[at.start] === 0x7b
 const stringIn = (bytes: Buffer, at: Span | undefined): string | undefined =>
   at !== undefined && bytes[at.start] === 0x22 ? stringOf(bytes, at) : undefined
 /** Short enough for a message. */

@@ -1,5 +1,5 @@
 /** Members of JSON objects set and taken out, at any depth; every byte outside them stays. */
-import { type Edit, entries, replaceSpans } from '../mcp/json-text.ts'
+import { type Edit, entries, isObject, replaceSpans } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 
 /**
@@ -25,10 +25,6 @@ export const changeResponse = (response: Buffer, id: string, object: Span, chang
 /** The edits that change the object at `object`. Of a changed key that comes twice, the last stays: it is the one that counts. */
 export const objectEdits = (bytes: Buffer, object: Span, changes: Changes): readonly Edit[] =>
   edit(bytes, object, changes).edits
-
-/** `bytes[span.start]` is the first byte of the value. */
-export const isObject = (bytes: Buffer, span: Span | undefined): span is Span =>
-  span !== undefined && bytes[span.start] === 0x7b
 
 const edit = (bytes: Buffer, object: Span, changes: Changes): { readonly edits: Edit[]; readonly emptied: boolean } => {
   const all = entries(bytes, object)

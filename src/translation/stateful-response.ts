@@ -1,9 +1,9 @@
 /** A stateless server's response as a stateful client takes it. */
-import { entries, members, stringOf, textOf } from '../mcp/json-text.ts'
+import { entries, isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { META_SERVER_INFO } from '../mcp/meta-keys.ts'
 import type { MethodName } from '../mcp/methods.ts'
-import { type Changes, changeResponse, isObject } from './object-edits.ts'
+import { type Changes, changeResponse } from './object-edits.ts'
 import { asServerError, readError, type RpcError } from './rpc-error.ts'
 import { mayNeedInput } from './stateless-methods.ts'
 import { structuredChanges } from './structured-content.ts'

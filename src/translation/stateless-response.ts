@@ -1,10 +1,10 @@
 /** A stateful server's response as a stateless client takes it. */
-import { elements, members, stringOf } from '../mcp/json-text.ts'
+import { elements, isObject, members, stringOf } from '../mcp/json-text.ts'
 import { META_SERVER_INFO } from '../mcp/meta-keys.ts'
 import type { Span } from '../mcp/message.ts'
 import type { MethodName } from '../mcp/methods.ts'
 import { type InputRequest, inputRequest } from './input-request.ts'
-import { type Changes, changeResponse, isObject } from './object-edits.ts'
+import { type Changes, changeResponse } from './object-edits.ts'
 import { asServerError, readError } from './rpc-error.ts'
 import { isCacheable, mayNeedInput } from './stateless-methods.ts'
 

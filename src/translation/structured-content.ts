@@ -1,7 +1,7 @@
 /** What a tool returned, as the stateful era takes it: structured content is an object there, or nothing. */
-import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
+import { elements, isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
-import { type Changes, isObject } from './object-edits.ts'
+import { type Changes } from './object-edits.ts'
 
 /**
  * Takes structured content out that is no object. Servers should say the same as text as well (2026-07-28 tools, structured

@@ -1,7 +1,7 @@
 /** A listed tool as stateful clients may see it. */
-import { entries, members, replaceSpans, stringOf } from '../mcp/json-text.ts'
+import { entries, isObject, members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
-import { type Change, changeObject, isObject, objectEdits } from './object-edits.ts'
+import { type Change, changeObject, objectEdits } from './object-edits.ts'
 
 /**
  * Without an output schema that is not of an object, and with object schemas for its properties where the server wrote
