@@ -37,7 +37,12 @@ const pathOf = (tools: number, name: string, era: Era): string =>
   `/${tools}/${name}/${era === 'stateful' ? 'mcp' : 'stateless'}`
 
 /** A server with that many tools, as an entry of a registry. */
-export const entry = ({ servers }: Bed, tools: number, name: string, era: Era = 'stateful'): unknown => ({
+export const entry = (
+  { servers }: Bed,
+  tools: number,
+  name: string,
+  era: Era = 'stateful',
+): { readonly url: string } => ({
   url: `http://127.0.0.1:${servers.port}${pathOf(tools, name, era)}`,
 })
 

@@ -12,12 +12,13 @@ import { measureLists } from './lists.ts'
 import { measureMemory } from './memory.ts'
 import { canMeasure, chooseCores, pinThis } from './processes.ts'
 import type { Results } from './results.ts'
+import { measureRules } from './rules.ts'
 import { measureSaves } from './saves.ts'
 import { measureStartUp } from './start-up.ts'
 import { report } from './table.ts'
 import { startLoad, startServers } from './workers.ts'
 
-const PARTS = ['calls', 'cold', 'lists', 'saves', 'memory', 'start'] as const
+const PARTS = ['calls', 'cold', 'lists', 'rules', 'saves', 'memory', 'start'] as const
 type Part = (typeof PARTS)[number]
 const isPart = (text: string): text is Part => PARTS.some((part) => part === text)
 
@@ -103,6 +104,7 @@ const measure = async (): Promise<Results> => {
     if (options.long === true) results = { ...results, soak: await soak(bed, contenders, 100_000) }
   }
   if (only.includes('lists')) results = { ...results, lists: await measureLists(bed, { rounds, requests: 50 }) }
+  if (only.includes('rules')) results = { ...results, rules: await measureRules(bed, { rounds, ms }) }
   if (only.includes('saves')) results = { ...results, saves: await measureSaves(bed, 100) }
   if (only.includes('memory') && canMeasure) results = { ...results, memory: await measureMemory(bed, 500) }
   return results
@@ -122,6 +124,7 @@ process.stdout.write(`${report(results)}\n`)
 const wrong = [
   ...(results.calls ?? []),
   ...(results.lists ?? []),
+  ...(results.rules ?? []),
   ...(results.soak === undefined ? [] : [results.soak]),
 ]
   .flatMap(({ failure }) => failure ?? [])

@@ -4,7 +4,10 @@ import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION } fro
 import { STATEFUL_VERSIONS, STATELESS_VERSIONS } from '../src/mcp/versions.ts'
 
 /** `session` is empty until it is open. */
-export type Caller = { readonly era: 'stateful'; readonly session: string } | { readonly era: 'stateless' }
+export type Caller = ({ readonly era: 'stateful'; readonly session: string } | { readonly era: 'stateless' }) & {
+  /** The bearer token; absent where nobody asks for one. */
+  readonly token?: string
+}
 
 export const VERSIONS = { stateful: STATEFUL_VERSIONS[0], stateless: STATELESS_VERSIONS[0] } as const
 
@@ -15,6 +18,7 @@ const META = `"_meta":{"${META_PROTOCOL_VERSION}":"${VERSIONS.stateless}","${MET
 export const headersOf = (caller: Caller, method: string, name?: string): Record<string, string> => ({
   'content-type': 'application/json',
   accept: 'application/json, text/event-stream',
+  ...(caller.token !== undefined && { authorization: `Bearer ${caller.token}` }),
   ...(caller.era === 'stateless'
     ? { [PROTOCOL_VERSION]: VERSIONS.stateless, [MCP_METHOD]: method, ...(name !== undefined && { [MCP_NAME]: name }) }
     : caller.session !== '' && { [SESSION_ID]: caller.session, [PROTOCOL_VERSION]: VERSIONS.stateful }),

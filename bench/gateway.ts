@@ -14,6 +14,8 @@ export interface GatewayOptions {
   readonly envoy: string
   /** The registry's `servers`: name → its entry as JSON. */
   readonly servers: Readonly<Record<string, unknown>>
+  /** The registry's `gateway`, as JSON; default: nothing is said. */
+  readonly gateway?: Readonly<Record<string, unknown>>
 }
 
 export interface Gateway extends AsyncDisposable {
@@ -39,17 +41,20 @@ export interface GatewayStatus {
   readonly sessions: { readonly clients: number; readonly servers: number; readonly streams: number }
 }
 
-const registry = (servers: Readonly<Record<string, unknown>>): string => JSON.stringify({ servers }, null, 1)
+const registry = (
+  servers: Readonly<Record<string, unknown>>,
+  gateway: Readonly<Record<string, unknown>> = {},
+): string => JSON.stringify({ gateway, servers }, null, 1)
 
 /** Longest time for what ought to take a second; a limit for hopeless cases. */
 const PATIENCE_MS = 30_000
 
-export const startGateway = async ({ cores, main, envoy, servers }: GatewayOptions): Promise<Gateway> => {
+export const startGateway = async ({ cores, main, envoy, servers, gateway }: GatewayOptions): Promise<Gateway> => {
   const directory = await mkdtemp(join(tmpdir(), 'bench-'))
   // The folder above a registry's is watched too: nobody else may be busy in it.
   const file = join(directory, 'own', 'registry.yaml')
   await mkdir(join(directory, 'own'))
-  await writeFile(file, registry(servers))
+  await writeFile(file, registry(servers, gateway))
   const [port, admin] = [await freePort(), await freePort()]
   const args = ['up', file, '--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${admin}`]
   const startMs = performance.now()
@@ -82,7 +87,7 @@ export const startGateway = async ({ cores, main, envoy, servers }: GatewayOptio
     tree: treeOf(child.pid ?? -1),
     readyMs,
     async save(next) {
-      await writeFile(`${file}.new`, registry(next))
+      await writeFile(`${file}.new`, registry(next, gateway))
       await rename(`${file}.new`, file)
     },
     status,

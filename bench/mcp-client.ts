@@ -47,15 +47,16 @@ const connect = ({ port, path }: Endpoint) => {
 }
 
 /** Connects anew, initializes and says so. */
-export const openSession = async (endpoint: Endpoint, capabilities: Capabilities): Promise<Session> => {
+export const openSession = async (endpoint: Endpoint, capabilities: Capabilities, token?: string): Promise<Session> => {
+  const access = token === undefined ? {} : { token }
   const { send, ask, hangUp } = connect(endpoint)
   const opened = await ask(
-    { era: 'stateful', session: '' },
+    { era: 'stateful', session: '', ...access },
     'initialize',
     `{"protocolVersion":"${VERSIONS.stateful}","capabilities":${capabilities},"clientInfo":${CLIENT_INFO}}`,
   )
   const id = String(opened.response.headers['mcp-session-id'])
-  const caller: Caller = { era: 'stateful', session: id }
+  const caller: Caller = { era: 'stateful', session: id, ...access }
   const initialized = 'notifications/initialized'
   const said = await send('POST', headersOf(caller, initialized), `{"jsonrpc":"2.0","method":"${initialized}"}`)
   await said.body.dump()

@@ -27,6 +27,13 @@ export interface ColdSample {
   readonly cpuMs: { readonly node: number; readonly envoy: number }
 }
 
+/** Calls on the direct path by clients with or without a token, judged by so many rules. */
+export interface RuleSample extends LoadResult {
+  readonly round: number
+  readonly authenticated: boolean
+  readonly rules: number
+}
+
 export interface SaveSample {
   /** From the rename of the file until a call of the new server's tool is answered. */
   readonly servingMs: number
@@ -71,6 +78,7 @@ export interface Results {
   /** The same to the stateless server. */
   readonly statelessPaths?: Paths
   readonly lists?: readonly ListSample[]
+  readonly rules?: readonly RuleSample[]
   readonly cold?: readonly ColdSample[]
   readonly saves?: readonly SaveSample[]
   readonly memory?: readonly MemorySample[]

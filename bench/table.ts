@@ -99,6 +99,33 @@ const listTable = ({ lists = [] }: Results): string => {
   )
 }
 
+/** Each against the same calls without a token, within its own round. */
+const rulesTable = ({ rules = [] }: Results): string => {
+  const plain = new Map(rules.filter((one) => !one.authenticated).map((one) => [one.round, perSecond(one)]))
+  const settings = new Map(rules.map((one) => [`${one.authenticated} ${one.rules}`, one]))
+  return table(
+    [
+      'direct path, 16 calls at a time, 200 B',
+      '÷ without a token',
+      'calls/s',
+      'p50 ms',
+      'CPU ms per call',
+      'of it Node',
+    ],
+    [...settings.values()].map(({ authenticated, rules: count }) => {
+      const own = rules.filter((one) => one.authenticated === authenticated && one.rules === count)
+      return [
+        authenticated ? `a token, ${count === 0 ? 'no' : thousands(count)} rules about the tool` : 'no token, no rules',
+        times(median(own.map((one) => perSecond(one) / (plain.get(one.round) ?? NaN)))),
+        thousands(median(own.map(perSecond))),
+        figure(median(own.map(({ p50Ms }) => p50Ms))),
+        figure(median(own.map(cpuPerRequest))),
+        figure(median(own.map(({ cpuMs, requests }) => cpuMs.node / requests))),
+      ]
+    }),
+  )
+}
+
 const total = ({ nodeMb, envoyMb }: Pick<MemorySample, 'nodeMb' | 'envoyMb'>): number => nodeMb + envoyMb
 
 /** MiB for each session above what the gateway takes idle. */
@@ -170,9 +197,10 @@ const counted = (who: string, { direct = 0, broker = 0 }: Paths): string =>
 
 /** Everything a run measured. */
 export const report = (results: Results): string => {
-  const { calls = [], cold = [], lists = [], paths, statelessPaths } = results
-  const failed = [...calls, ...lists].reduce((sum, sample) => sum + sample.failed, 0)
-  const requests = [...calls, ...lists].reduce((sum, sample) => sum + sample.requests, 0)
+  const { calls = [], cold = [], lists = [], rules = [], paths, statelessPaths } = results
+  const answered = [...calls, ...lists, ...rules]
+  const failed = answered.reduce((sum, sample) => sum + sample.failed, 0)
+  const requests = answered.reduce((sum, sample) => sum + sample.requests, 0)
   return [
     setting(results),
     ...(calls.length > 0 ? [callTable(calls)] : []),
@@ -189,6 +217,7 @@ export const report = (results: Results): string => {
       : []),
     ...(cold.length > 0 ? [coldTable(results)] : []),
     ...(lists.length > 0 ? [listTable(results)] : []),
+    ...(rules.length > 0 ? [rulesTable(results)] : []),
     ...(facts(results).length > 0 ? [table(['', 'measured'], facts(results))] : []),
   ].join('\n\n')
 }
@@ -221,6 +250,7 @@ export const summary = (results: Results): string => {
       rows,
     ),
     listTable(results),
+    ...((results.rules ?? []).length > 0 ? [rulesTable(results)] : []),
     table(['', 'measured'], facts(results)),
     setting(results),
   ].join('\n\n')

@@ -58,6 +58,16 @@ const table = (schema: Schema): string =>
 const section = (key: string): Schema => schemaOf(whole.properties?.[key])
 const serverSchema = schemaOf(section('servers').additionalProperties)
 
+const sections = (): string =>
+  ['| key | type | meaning |', '|---|---|---|']
+    .concat(
+      Object.entries(whole.properties ?? {}).map(([key, node]) => {
+        const type = key === 'servers' ? 'map of [keys](#serversname)' : typeOf(node)
+        return `| \`${key}\` | ${type === 'keys' ? `[keys](#${key})` : type} | ${schemaOf(node).description ?? ''} |`
+      }),
+    )
+    .join('\n')
+
 const isMap = ([, node]: readonly [string, Node]): boolean => schemaOf(node).properties !== undefined
 const maps = definitions.filter(isMap)
 const texts = definitions.filter((definition) => !isMap(definition))
@@ -76,6 +86,8 @@ const example = `\`\`\`yaml
 # yaml-language-server: $schema=../schema/registry.json
 gateway:
   listen: 127.0.0.1:8080
+  url: https://mcp.example.com/mcp
+  auth: { issuer: https://idp.example.com/realms/tools }
 servers:
   weather:
     url: https://weather.example.com/mcp
@@ -83,13 +95,29 @@ servers:
   files:
     command: npx
     args: [-y, "@modelcontextprotocol/server-filesystem", ./data]
+    access: roles
   github:
     url: https://github.example.com/mcp
     prefix: gh_
     credential: { header: X-Api-Key, value: { file: github.key } }
     tools: { include: ["*"], exclude: ["delete_*"], rename: { search_code: find_code } }
+    access:
+      - tools: ["get_*", "search_*"]
+        allow: { groups: [dev, platform] }
+      - tools: "merge_*"
+        allow: { groups: platform }
+        confirm: true
+      - when: claims.email.endsWith('@example.com') && tool.annotations.readOnlyHint
+    limits: { calls: 10/s, tools: { "search_*": { calls: 30/m } } }
     timeout: 30s
+views:
+  oncall: { tools: ["gh_*", weather_now] }
 sessions: { idle: 2h, key: "\${SESSION_KEY}" }
+tests:
+  - name: a developer
+    claims: { sub: ann, groups: [dev], email: ann@example.org }
+    allowed: [gh_find_code]
+    denied: [gh_merge_pull_request]
 \`\`\``
 
 const rules = `## Rules
@@ -109,11 +137,41 @@ error. Files that the registry refers to are watched too: a new certificate or t
 
 ### Names and patterns
 \`include\`, \`exclude\` and \`rename\` use the server's own names; the prefix is put in front afterwards. A pattern is a whole
-name in which \`*\` stands for any characters; case counts; \`exclude\` wins over \`include\`. \`rename\` takes whole names. Two
+name in which \`*\` stands for any characters; case counts; \`exclude\` wins over \`include\`. \`rename\` takes whole names. A server's
+\`access\` and \`limits\` use its own names too; \`gateway.access\`, \`views\` and \`tests\` the names that clients see. Two
 servers may have the same tool name only when their prefixes differ; otherwise the first one wins and the other is reported.
 
+### Rules of access
+Without \`access\` everything is allowed. With it, only what a rule allows is: of the gateway's rules (\`gateway.access\`), of the
+server's and of the view's, each that has any must allow a request. Lists show exactly what may be used. Rules have no order: one
+that allows is enough, and if any that allows says \`confirm\`, a human is asked. All keys of an \`allow\` must hold, of the values
+of a key one is enough; \`allow\` and \`when\` must both hold. A claim that is missing, and an expression that fails, allow nothing.
+
+\`when\` is an expression in [CEL](https://cel.dev). It may look at
+
+| variable | what it has |
+|---|---|
+| \`claims\` | what the token says; \`has(claims.x)\` asks whether it says anything of \`x\` |
+| \`tool\` | \`name\` and \`annotations\` with \`readOnlyHint\`, \`destructiveHint\`, \`idempotentHint\`, \`openWorldHint\`, as far as the server gives them |
+| \`prompt\` | \`name\` |
+| \`resource\` | \`uri\` |
+| \`server\` | \`name\` and \`description\`, as written here |
+| \`request\` | \`method\`, \`view\`, \`era\` (\`stateful\` or \`stateless\`) and the client's \`address\` |
+
+Of \`tool\`, \`prompt\` and \`resource\` only the one that is asked for is there. An expression never sees arguments, so that what a
+list shows can be what a call may do. Annotations are the server's own word. \`matches\` takes a pattern in quotes that repeats no
+group with choices or repetitions in it, and no URI of more than 2,048 characters.
+
+With \`access: roles\` a server's tool \`T\` is allowed to a token whose \`resource_access.<server>.roles\` has \`tool:T\`, a prompt
+with \`prompt:\`, a resource with \`resource:\` before its URI; a role that ends in \`*\` allows all that start with the rest.
+
+### Samples of claims
+\`tests\` say what rules must come to: \`mcp-gateway validate\` fails when a sample may use what it must not, or the other way round.
+A claim in a sample that no rule looks at is likely mistyped, and warned of.
+
 ### Addresses
-\`listen\` and \`admin\` beyond loopback need \`open: true\`, because anybody who reaches them can use them. \`listen\`, \`admin\`
+\`listen\` beyond loopback needs \`auth\` or \`open: true\`, \`admin\` always \`open: true\`: otherwise anybody who reaches them could
+use them. \`listen\`, \`admin\`
 and turning TLS on or off need a restart; everything else is applied when the file is saved. The command line wins over
 the file.
 
@@ -147,7 +205,10 @@ export const registryPage = (): string =>
     '<!-- Generated from src/registry/schema.ts by npm run generate. -->',
     'One YAML file says which MCP servers stand behind the gateway. Editors check it with `schema/registry.json`.',
     example,
-    ...['gateway', 'sessions'].map((key) => `## ${key}\n${section(key).description ?? ''}\n\n${table(section(key))}`),
+    `## Sections\n${sections()}`,
+    ...['gateway', 'defaults', 'sessions'].map(
+      (key) => `## ${key}\n${section(key).description ?? ''}\n\n${table(section(key))}`,
+    ),
     `## servers.\\<name\\>\n${section('servers').description ?? ''}\n\n${table(serverSchema)}`,
     `## Groups of keys\n\n${maps.map(mapSection).join('\n\n')}`,
     `## Types\n\n${typesTable()}`,

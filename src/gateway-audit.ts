@@ -31,7 +31,8 @@ const MOST_BEGUN = 65_536
 const REPORT_MS = 2000
 const LOOK_AGAIN_MS = 10
 
-export const gatewayAudit = (log: Log): GatewayAudit => {
+/** `registry`: the file that rules stand in, as records call it. */
+export const gatewayAudit = (log: Log, registry: string): GatewayAudit => {
   const begun = new Map<string, Told | undefined>()
   let open: { readonly to: string; readonly writing: AuditLog } | undefined
   let closing: Promise<void> = Promise.resolve()
@@ -70,7 +71,7 @@ export const gatewayAudit = (log: Log): GatewayAudit => {
     record(finished) {
       if (open === undefined) return
       for (const one of finished) {
-        open.writing.append(auditRecord(one, begun.get(one.requestId)))
+        open.writing.append(auditRecord(one, registry, begun.get(one.requestId)))
         begun.delete(one.requestId)
       }
     },

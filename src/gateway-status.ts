@@ -1,6 +1,7 @@
 /** Puts together what `/status`, `/ready`, the status page and the metrics show; a pure function of the parts' own states. */
 import type {
   AuditStatus,
+  AuthStatus,
   CallPath,
   CallPaths,
   EnvoyStatus,
@@ -39,6 +40,24 @@ export interface Parts {
   readonly streams: number
   readonly refusals: readonly Refusal[]
   readonly audit: AuditStatus | undefined
+  readonly auth: Keys | undefined
+  /** Server → its token of our own. */
+  readonly tokens: ReadonlyMap<string, Token>
+}
+
+interface Token {
+  readonly obtainedMs: number | undefined
+  readonly expiresMs: number | undefined
+  readonly problem: string | undefined
+}
+
+/** What is known of the issuer. */
+interface Keys {
+  readonly issuer: string
+  readonly audience: string
+  readonly keys: number
+  readonly fetchedMs: number | undefined
+  readonly problem: string | undefined
 }
 
 export const gatewayStatus = (parts: Parts): Status => {
@@ -75,6 +94,7 @@ export const gatewayStatus = (parts: Parts): Status => {
     },
     refusals: parts.refusals,
     ...(parts.audit !== undefined && { audit: parts.audit }),
+    ...(parts.auth !== undefined && { auth: authStatus(parts.auth) }),
   }
 }
 
@@ -91,23 +111,35 @@ export const readiness = (status: Status, registry: Registry, edgeAccepts: boole
     ...(status.envoys.length > 0 && status.envoys.every(({ closed }) => closed === true)
       ? ['a filter was refused and there is no earlier one in its place: every request is refused']
       : []),
+    ...(status.auth?.keys === 0
+      ? [`tokens cannot be verified, so every request is refused${because(status.auth.problem)}`]
+      : []),
     ...(edgeAccepts ? [] : ['the entrypoint does not accept connections yet']),
-    ...missing.map(
-      ({ name, lastError }) => `required server "${name}" is not up${lastError === undefined ? '' : `: ${lastError}`}`,
-    ),
+    ...missing.map(({ name, lastError }) => `required server "${name}" is not up${because(lastError)}`),
   ]
   return { ready: reasons.length === 0, reasons }
 }
 
+const authStatus = ({ issuer, audience, keys, fetchedMs, problem }: Keys): AuthStatus => ({
+  issuer,
+  audience,
+  keys,
+  ...(fetchedMs !== undefined && { fetchedAt: iso(fetchedMs) }),
+  ...(problem !== undefined && { problem }),
+})
+
+const because = (reason: string | undefined): string => (reason === undefined ? '' : `: ${reason}`)
+
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-const serverStatus = (server: Server, { upstreams, catalogue, startedMs }: Parts): ServerStatus => {
+const serverStatus = (server: Server, { upstreams, catalogue, startedMs, tokens }: Parts): ServerStatus => {
   const upstream = upstreams.get(server.name)
   const status = upstream?.status()
   const counts = catalogue.counts.get(server.name) ?? { tools: 0, prompts: 0, resources: 0, templates: 0 }
   const state: ServerState = server.enabled ? (status?.state ?? 'starting') : 'disabled'
   const protocolVersion = upstream?.catalogue()?.protocolVersion
   const found = upstream?.era()
+  const token = tokens.get(server.name)
   return {
     name: server.name,
     kind: server.kind,
@@ -128,9 +160,16 @@ const serverStatus = (server: Server, { upstreams, catalogue, startedMs }: Parts
         ...(kind === 'tools' && withheld !== undefined && { withheld: true as const }),
       })),
     ...(status?.fetchedAtMs !== undefined && { listsFetchedAt: iso(status.fetchedAtMs) }),
+    ...(token !== undefined && { token: tokenStatus(token) }),
     stale: status?.stale ?? false,
   }
 }
+
+const tokenStatus = ({ obtainedMs, expiresMs, problem }: Token): ServerStatus['token'] & object => ({
+  ...(obtainedMs !== undefined && { obtainedAt: iso(obtainedMs) }),
+  ...(expiresMs !== undefined && { expiresAt: iso(expiresMs) }),
+  ...(problem !== undefined && { problem }),
+})
 
 const pathsOf = (server: Server, eras: readonly Era[]): CallPaths => {
   const own = server.kind === 'http' && server.transport === 'streamable' ? 'direct' : 'broker'
@@ -164,7 +203,7 @@ const CAREFUL_NAME = 64
 
 const problems = (
   servers: readonly ServerStatus[],
-  { catalogue, envoys, registry, audit }: Parts,
+  { catalogue, envoys, registry, audit, auth }: Parts,
 ): readonly StatusProblem[] => {
   const placeOf = new Map(registry.servers.map(({ name, place }) => [name, place]))
   const about = (server: string) => {
@@ -186,6 +225,17 @@ const problems = (
         return [{ severity: 'warning', message: `server "${name}" answers only in part: ${lastError}`, ...about(name) }]
       return []
     }),
+    ...servers.flatMap(({ name, token }): readonly StatusProblem[] =>
+      token?.problem === undefined
+        ? []
+        : [
+            {
+              severity: 'warning',
+              message: `no token for server "${name}" can be had: ${token.problem}`,
+              ...about(name),
+            },
+          ],
+    ),
     ...catalogue.hidden.map(
       ({ server, name, reason, withheld }): StatusProblem => ({
         severity: 'warning',
@@ -208,6 +258,7 @@ const problems = (
         }),
       ),
     ...auditProblems(audit, registry),
+    ...authProblems(auth, registry),
     ...envoys.flatMap(({ node, nacks }) =>
       nacks.map(
         ({ type, name, message, place }): StatusProblem => ({
@@ -240,5 +291,21 @@ const auditProblems = (audit: AuditStatus | undefined, registry: Registry): read
     ...(lost === 0
       ? []
       : [{ severity: 'error', message: `${lost} lines of the audit log ${to} were lost`, ...at } as const]),
+  ]
+}
+
+const authProblems = (auth: Keys | undefined, { gateway }: Registry): readonly StatusProblem[] => {
+  if (auth === undefined || (auth.keys > 0 && auth.problem === undefined)) return []
+  const { issuer, keys, problem } = auth
+  return [
+    {
+      severity: keys === 0 ? 'error' : 'warning',
+      message:
+        keys === 0
+          ? `there are no keys of ${issuer}, so every request is refused${because(problem)}`
+          : `the keys of ${issuer} cannot be fetched anew; the last ones stay in force${because(problem)}`,
+      path: 'gateway.auth',
+      ...(gateway.auth !== undefined && { place: gateway.auth.place }),
+    },
   ]
 }

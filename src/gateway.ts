@@ -1,7 +1,6 @@
 /** Starts and stops everything and takes every new registry through it; the only file that knows all parts. */
 import { randomBytes } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename } from 'node:path'
 import { serveAdmin } from './admin/server.ts'
 import type { Refusal, Status } from './admin/status.ts'
 import { type Broker, broker as makeBroker } from './broker/broker.ts'
@@ -10,32 +9,31 @@ import { serveBroker } from './broker/server.ts'
 import { sessionPool } from './broker/session-pool.ts'
 import { definitions } from './catalog/definitions.ts'
 import { emptyTable, type RoutingTable } from './catalog/routing-table.ts'
-import { findEnvoy } from './envoy/find.ts'
-import { accepts, claimPorts } from './envoy/ports.ts'
-import { makeRunDir } from './envoy/run-dir.ts'
-import { superviseEnvoy } from './envoy/supervise.ts'
+import { accepts } from './envoy/ports.ts'
 import { serveExtProc } from './extproc/server.ts'
 import { gatewayAudit } from './gateway-audit.ts'
+import { followRegistry, inTurn } from './gateway-changes.ts'
+import { gatewayCredentials } from './gateway-credentials.ts'
 import { edgeOf, publicUrl } from './gateway-edge.ts'
+import { startEnvoy } from './gateway-envoy.ts'
 import { type GatewayEvent, nackEvent } from './gateway-event.ts'
+import { gatewayIdentity } from './gateway-identity.ts'
 import { gatewayStatus, readiness } from './gateway-status.ts'
+import { NODE, startingGround } from './gateway-start.ts'
 import { makeUpstreams } from './gateway-upstreams.ts'
-import { loadRegistry, RegistryProblems } from './load-registry.ts'
+import { loadRegistry } from './load-registry.ts'
 import { isMethod } from './mcp/methods.ts'
 import type { Log } from './observe/log.ts'
 import { metrics as makeMetrics } from './observe/metrics.ts'
 import type { Registry } from './registry/model.ts'
-import { watchRegistry } from './registry/watch.ts'
-import { APPLY_MS, type InForce, reload } from './reload.ts'
+import { APPLY_MS, type InForce, isFiltered, reload } from './reload.ts'
+import { confirmations } from './sessions/confirmation.ts'
 import { requestStates } from './sessions/request-state.ts'
 import { sealer } from './sessions/session-id.ts'
 import { sessionTable } from './sessions/session-table.ts'
 import { version } from './version.ts'
-import { bootstrap } from './xds/bootstrap.ts'
 import { BROKER } from './xds/names.ts'
-import { yamlText } from './xds/render.ts'
-import { resources } from './xds/resources.ts'
-import { runPaths } from './xds/run-paths.ts'
+import { type Live, resources } from './xds/resources.ts'
 import { serveXds } from './xds/server.ts'
 import { snapshot } from './xds/snapshot.ts'
 import { systemCa } from './xds/system-ca.ts'
@@ -68,7 +66,6 @@ export interface RunningGateway {
   readonly done: Promise<void>
 }
 
-const NODE = 'mcp-gateway'
 /** At a stop, calls under way get this long. */
 const DRAIN_MS = 5000
 const MOST_REFUSALS = 100
@@ -94,49 +91,17 @@ const start = async (
 ): Promise<RunningGateway> => {
   const { log, onEvent } = options
   const startedMs = Date.now()
-  const first = loadRegistry(options)
-  if (!first.ok) throw new RegistryProblems(first.problems, first.text)
-  const envoy =
-    options.envoy === 'supervised'
-      ? await findEnvoy({
-          env: process.env,
-          terminal: process.stderr.isTTY,
-          say: (line) => log.info(line),
-          ...(options.envoyPath !== undefined && { explicit: options.envoyPath }),
-        })
-      : undefined
-  if (envoy?.warning !== undefined) onEvent({ kind: 'envoy', text: envoy.warning })
-  if (first.warnings.length > 0) onEvent({ kind: 'warnings', problems: first.warnings, text: first.text })
+  const { first, envoy, edge: edgeAddress, withPorts, runDir, run } = await startingGround(options)
+  started.push(() => runDir.close())
 
   const current: InForce = {
     loaded: first,
     registry: first.registry,
     loadedMs: startedMs,
     appliedMs: undefined,
-    filtered: first.registry.gateway.filters.length > 0,
+    filtered: isFiltered(first.registry),
     problems: first.warnings,
   }
-  const { listen, admin: adminAddress } = current.registry.gateway
-  const [edgeAddress = listen] =
-    options.envoy === 'supervised'
-      ? await claimPorts([listen, adminAddress])
-      : await claimPorts([adminAddress]).then(() => [listen])
-  const withPorts = (registry: Registry): Registry => ({
-    ...registry,
-    gateway: { ...registry.gateway, listen: edgeAddress },
-  })
-
-  // An Envoy of the operator's may live in the same directory; its sockets are its own.
-  const { ads, extProc: processor, broker: brokerSocket, ...envoys } = runPaths('', NODE)
-  const sockets = [ads, processor, brokerSocket, ...(options.envoy === 'supervised' ? Object.values(envoys) : [])]
-  const runDir = await makeRunDir({
-    sockets,
-    env: process.env,
-    ...(options.runDir !== undefined && { preferred: options.runDir }),
-  })
-  started.push(() => runDir.close())
-  const run = runPaths(runDir.path, NODE)
-
   const given = current.registry.sessions.key
   const key = given === undefined ? randomBytes(32) : Buffer.from(given.reveal(), 'base64')
   const sessions = sessionTable({
@@ -149,13 +114,34 @@ const start = async (
   let stopping = false
 
   // Closed after everything that may still report a request.
-  const audit = gatewayAudit(log)
+  const audit = gatewayAudit(log, basename(options.file))
   audit.use(current.registry.gateway.audit)
   started.push(() => audit.close())
   const xds = await serveXds({ socketPath: run.ads, log })
   started.push(async () => xds[Symbol.asyncDispose]())
   const inner = innerClient(() => xds.innerSockets())
   started.push(() => inner.close())
+
+  const turn = inTurn((message, error) => log.error(message, { error }))
+  const live = (registry: Registry): Live => ({
+    jwks: identity.jwks(registry.gateway.auth),
+    credentials: credentials.values(registry),
+  })
+  const snapshotOf = (registry: Registry) => snapshot(resources(withPorts(registry), run, systemCa(), live(registry)))
+  const republish = (): void =>
+    turn('what changed beside the registry', () => xds.publish(snapshotOf(current.registry), APPLY_MS))
+  const identity = gatewayIdentity(() => current.registry, log, republish)
+  started.push(() => identity.close())
+  const credentials = gatewayCredentials(log, (server) =>
+    turn('a new token', async () => {
+      await xds.publish(snapshotOf(current.registry), APPLY_MS)
+      const upstream = broker.upstreams.get(server)
+      if (upstream?.status().state === 'down') upstream.refresh()
+    }),
+  )
+  started.push(async () => credentials.close())
+  credentials.use(current.registry)
+  const prepared = Promise.all([identity.prepare(current.registry.gateway.auth, APPLY_MS), credentials.ready(APPLY_MS)])
 
   const pool = sessionPool({
     version,
@@ -167,9 +153,17 @@ const start = async (
     version,
     sessions,
     pool,
+    key,
+    confirmations: confirmations({
+      key,
+      limitMs: () => current.registry.gateway.confirmMs,
+      inputMs: () => current.registry.sessions.pool.inputMs,
+      now: Date.now,
+    }),
     makeUpstream: makeUpstreams({
       inner,
       sessions,
+      credentials,
       log,
       env: process.env,
       onRestart: (server) => metrics.stdioRestart(server),
@@ -192,6 +186,7 @@ const start = async (
     socketPath: run.broker,
     broker,
     edge: () => edge,
+    ...identity.asked,
     onRefusal: (refusal) => {
       refusals.unshift({ at: new Date().toISOString(), ...refusal })
       refusals.length = Math.min(refusals.length, MOST_REFUSALS)
@@ -234,6 +229,8 @@ const start = async (
       streams: brokerServer.streams,
       refusals,
       audit: audit.status(),
+      auth: identity.status(),
+      tokens: credentials.status(),
     })
   const metrics = makeMetrics({
     gauged: status,
@@ -246,13 +243,16 @@ const start = async (
   })
   xds.onAds((event, type) => metrics.ads(event, type))
   xds.onAccessLog((entries) => {
-    for (const entry of entries) metrics.record(entry)
+    for (const entry of entries) {
+      metrics.record(entry)
+      identity.refused(entry.details)
+    }
     audit.record(entries)
   })
   xds.onNack((nack) => onEvent(nackEvent(options.file, nack)))
   let edgeAccepts = false
   const admin = await serveAdmin({
-    address: adminAddress,
+    address: first.registry.gateway.admin,
     status,
     definitions: () => definitions(current.registry, (name) => broker.upstreams.get(name)?.catalogue()),
     ready: () => readiness(status(), current.registry, edgeAccepts || options.envoy === 'external'),
@@ -260,27 +260,19 @@ const start = async (
   })
   started.push(async () => admin[Symbol.asyncDispose]())
 
-  const snapshotOf = (registry: Registry) => snapshot(resources(withPorts(registry), run, systemCa()))
+  await prepared
   const pushed = xds.publish(snapshotOf(current.registry), APPLY_MS)
   if (envoy !== undefined) {
-    const bootstrapPath = join(runDir.path, 'bootstrap.yaml')
-    await writeFile(bootstrapPath, yamlText(bootstrap({ nodeId: NODE, run })), { mode: 0o600 })
-    const supervised = await superviseEnvoy({
+    const supervised = await startEnvoy({
       binary: envoy.path,
-      bootstrapPath,
-      runDir: runDir.path,
-      adminSocket: run.admin,
       nodeId: NODE,
+      run,
+      runDir: runDir.path,
       concurrency: options.concurrency,
+      accessLog: options.accessLog,
       log,
-      env: process.env,
+      onEvent,
       beforeEnd: () => audit.reported(),
-      onState: (state) => {
-        if (state.is === 'waiting') onEvent({ kind: 'envoy', text: `Envoy ended (${state.reason}); starting it again` })
-      },
-      onLine: (line) => {
-        if (options.accessLog) process.stdout.write(Buffer.concat([line, Buffer.from('\n')]))
-      },
     })
     started.push(() => supervised.close())
   } else started.push(() => audit.reported())
@@ -301,31 +293,28 @@ const start = async (
     for (const upstream of broker.upstreams.values()) if (upstream.status().state === 'down') upstream.refresh()
   })
 
-  /** One registry after the other: the newest waits until the one before is through. */
-  let applying: Promise<void> = Promise.resolve()
-  const watching = await watchRegistry(options.file, {
-    text: first.source,
-    extraFiles: first.files,
-    onChange: (text) => {
-      applying = applying
-        .then(() => {
-          const loaded = loadRegistry(options, text)
-          watching.watchFiles(loaded.files)
-          return reload(current, loaded, {
-            broker,
-            snapshotOf,
-            publish: (next, withinMs) => xds.publish(next, withinMs),
-            onEvent,
-            onApplied: (ms) => {
-              audit.use(current.registry.gateway.audit)
-              metrics.applied(ms)
-            },
-          })
-        })
-        .catch((error: unknown) => log.error('a new registry could not be applied', { error }))
-    },
-    onError: (error) =>
-      onEvent({ kind: 'rejected', problems: [], text: `${error.message}; the last good registry stays in force` }),
+  const watching = await followRegistry({
+    file: options.file,
+    first,
+    load: (text) => loadRegistry(options, text),
+    take: (loaded) =>
+      reload(current, loaded, {
+        broker,
+        prepare: ({ gateway }) => identity.prepare(gateway.auth, APPLY_MS),
+        snapshotOf,
+        publish: (next, withinMs) => xds.publish(next, withinMs),
+        onEvent,
+        onTaken(registry) {
+          identity.use(registry.gateway.auth)
+          credentials.use(registry)
+        },
+        onApplied: (ms) => {
+          audit.use(current.registry.gateway.audit)
+          metrics.applied(ms)
+        },
+      }),
+    turn,
+    onEvent,
   })
   started.push(async () => watching[Symbol.asyncDispose]())
 

@@ -49,8 +49,9 @@ export const loadRegistry = ({ file, overrides, locked: pinned = true }: Options
     hash.update(content)
     return content
   }
-  const parsed = parseRegistry(source, { file, env: process.env, readFile, auditFault, overrides })
   const locked = pinned ? readLock(file, (content) => hash.update(content)) : ({ ok: true, lock: undefined } as const)
+  const lock = locked.ok ? locked.lock : undefined
+  const parsed = parseRegistry(source, { file, env: process.env, readFile, auditFault, overrides, lock })
   const format = (problems: readonly Problem[]): string =>
     problems.map((problem) => formatProblem(file, problem, source)).join('\n')
   const read = { version: hash.digest('hex').slice(0, 12), source, files: [...parsed.files, lockFileOf(file)], format }
@@ -58,8 +59,7 @@ export const loadRegistry = ({ file, overrides, locked: pinned = true }: Options
     const problems = [...(parsed.ok ? parsed.warnings : parsed.problems), ...(locked.ok ? [] : locked.problems)]
     return { ...read, ok: false, problems, text: format(problems) }
   }
-  const registry = { ...parsed.registry, ...(locked.lock !== undefined && { lock: locked.lock }) }
-  return { ...read, ok: true, registry, warnings: parsed.warnings, text: format(parsed.warnings) }
+  return { ...read, ok: true, registry: parsed.registry, warnings: parsed.warnings, text: format(parsed.warnings) }
 }
 
 const readText = (file: string): string => {
@@ -93,7 +93,7 @@ export const restartNeeded = (before: Registry, after: Registry): readonly Probl
     }))
 }
 
-/** `added weather, removed files, changed github`. */
+/** `added weather, removed files, changed github, gateway.access`. */
 export const whatChanged = (before: Registry, after: Registry): string => {
   const old = new Map(before.servers.filter(({ enabled }) => enabled).map((server) => [server.name, server]))
   const now = new Map(after.servers.filter(({ enabled }) => enabled).map((server) => [server.name, server]))
@@ -102,6 +102,7 @@ export const whatChanged = (before: Registry, after: Registry): string => {
   const changed = [...now]
     .filter(([name, server]) => old.has(name) && print(old.get(name)) !== print(server))
     .map(([name]) => name)
+    .concat(shared.filter(([, part]) => printed(part(before)) !== printed(part(after))).map(([path]) => path))
   return [
     ...(added.length === 0 ? [] : [`added ${added.join(', ')}`]),
     ...(removed.length === 0 ? [] : [`removed ${removed.join(', ')}`]),
@@ -115,10 +116,24 @@ const lockChanged = (before: Lock | undefined, after: Lock | undefined): readonl
   return [after === undefined ? 'without mcp.lock every tool counts as approved' : 'took over mcp.lock']
 }
 
-/** A server without its place, which moves when lines above it change. Never shown: it holds secrets. */
+/** What counts for more than one server. */
+const shared: readonly (readonly [path: string, part: (registry: Registry) => unknown])[] = [
+  ['gateway.auth', ({ gateway }) => gateway.auth],
+  ['gateway.access', ({ gateway }) => gateway.access],
+  ['gateway.limits', ({ gateway }) => gateway.limits],
+  ['views', ({ views }) => views],
+]
+
+/** Never shown: it holds secrets. */
 const print = (server: Server | undefined): string => {
-  if (server === undefined) return ''
-  const { place: _place, ...rest } = server
-  const secret = rest.kind === 'http' ? [rest.credential?.value.reveal(), rest.tls.client?.key.reveal()] : []
-  return JSON.stringify([rest, secret], (_key, value: unknown) => (value instanceof Map ? [...value] : value))
+  if (server?.kind !== 'http') return printed(server)
+  const { credential, oauth, exchange, tls } = server
+  const secrets = [credential?.value, oauth?.secret, exchange?.secret, tls.client?.key]
+  return printed([server, secrets.map((secret) => secret?.reveal())])
 }
+
+/** Without places, which move when lines above them change. */
+const printed = (value: unknown): string =>
+  JSON.stringify([value], (key, each: unknown) =>
+    key === 'place' ? undefined : each instanceof Map ? [...each] : each,
+  )

@@ -4,10 +4,12 @@ import { Command, CommanderError } from 'commander'
 import { audit } from './commands/audit.ts'
 import { approve } from './commands/approve.ts'
 import { bootstrap } from './commands/bootstrap.ts'
+import { canI } from './commands/can-i.ts'
 import { diff } from './commands/diff.ts'
 import { doctor } from './commands/doctor.ts'
 import { exitCode } from './commands/exit-code.ts'
 import { lock } from './commands/lock.ts'
+import { plan } from './commands/plan.ts'
 import { render } from './commands/render.ts'
 import { serve } from './commands/serve.ts'
 import { complain } from './commands/terminal.ts'
@@ -33,7 +35,9 @@ for (const command of [
   bootstrap(),
   validate(),
   render(),
+  plan(),
   tools(),
+  canI(),
   lock(),
   diff(),
   approve(),

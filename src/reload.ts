@@ -18,20 +18,29 @@ export interface InForce {
   loadedMs: number
   /** How long the slowest Envoy took; undefined: not all have it. */
   appliedMs: number | undefined
-  /** Some Envoy may have filters of the operator's own. */
+  /** Some Envoy may have filters that decide on what bodies say. */
   filtered: boolean
   /** Of the newest file, taken or refused. */
   problems: readonly Problem[]
 }
 
+/** Whether something after ext_proc decides on what bodies say: filters of the operator's own, or how many calls there may be. */
+export const isFiltered = ({ gateway, servers }: Registry): boolean =>
+  gateway.filters.length > 0 ||
+  [gateway, ...servers].some(({ limits }) => limits?.rate !== undefined || (limits?.tools ?? []).length > 0)
+
 interface Parts {
   readonly broker: Pick<Broker, 'retire' | 'apply'>
+  /** Gets what the registry needs before it can be translated; never rejects. */
+  readonly prepare: (registry: Registry) => Promise<void>
   readonly snapshotOf: (registry: Registry) => Snapshot
   readonly publish: (
     snapshot: Snapshot,
     withinMs: number,
   ) => Promise<{ readonly envoys: number; readonly of: number; readonly ms: number }>
   readonly onEvent: (event: GatewayEvent) => void
+  /** It counts from now on. */
+  readonly onTaken: (registry: Registry) => void
   readonly onApplied: (ms: number) => void
 }
 
@@ -45,6 +54,7 @@ export const reload = async (current: InForce, loaded: Loaded, parts: Parts): Pr
     onEvent({ kind: 'rejected', problems: current.problems, text: loaded.ok ? loaded.format(refused) : loaded.text })
     return
   }
+  await parts.prepare(loaded.registry)
   // First what can fail.
   const next = parts.snapshotOf(loaded.registry)
   const changed = whatChanged(current.registry, loaded.registry)
@@ -59,9 +69,10 @@ export const reload = async (current: InForce, loaded: Loaded, parts: Parts): Pr
   late.abort()
   current.loaded = loaded
   current.registry = loaded.registry
+  parts.onTaken(loaded.registry)
   current.loadedMs = Date.now()
   current.appliedMs = undefined
-  const filtered = loaded.registry.gateway.filters.length > 0
+  const filtered = isFiltered(loaded.registry)
   current.filtered ||= filtered
   const { envoys, of, ms } = await parts.publish(next, APPLY_MS)
   current.filtered = filtered

@@ -77,6 +77,13 @@ const status: Status = {
       paths: { stateful: 'direct', stateless: 'translated' },
     },
   ],
+  auth: {
+    issuer: `https://idp.example.com/${HOSTILE}`,
+    audience: 'https://mcp.example.com/mcp',
+    keys: 2,
+    fetchedAt: '2026-01-01T00:00:04.000Z',
+    problem: 'the issuer cannot be reached',
+  },
   problems: [{ severity: 'error', message: HOSTILE, server: 'files' }],
   envoys: [
     {
@@ -260,7 +267,7 @@ void t.test('escaping', async (t) => {
   t.notOk(text.includes('<script'), 'nothing hostile is left as it came')
   t.notOk(text.includes('\u202e'), 'no character reorders the text')
   const shown = text.split('&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&#39;&amp;U+202e').length - 1
-  t.equal(shown, 11, 'every hostile field of the status is on the page, escaped')
+  t.equal(shown, 12, 'every hostile field of the status is on the page, escaped')
   for (const part of [
     '1/2 Envoy in 12 ms',
     'registry.yaml:3:5',
@@ -268,6 +275,7 @@ void t.test('escaping', async (t) => {
     'Cluster <span class="warning">2/3',
     'd-1',
     'lists never fetched',
+    '2 keys, fetched 2026-01-01T00:00:04.000Z',
   ])
     t.ok(text.includes(part), part)
 })

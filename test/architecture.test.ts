@@ -230,7 +230,7 @@ void t.test('files are small', async (t) => {
 
 /** Where a name has to stand a second time, and why. */
 const REPEATED: Readonly<Record<string, string>> = {
-  'registry/credential.ts': 'what an author may not set is said by prefix, and a registry imports nothing of ours',
+  'registry/header-name.ts': 'what an author may not set is said by prefix, and a registry imports nothing of ours',
 }
 
 void t.test('wire names are written once, in mcp/headers.ts', async (t) => {

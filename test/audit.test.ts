@@ -16,6 +16,9 @@ import { HttpAnswer } from './support/mcp-script.ts'
 import { serveMcp } from './support/mcp-server.ts'
 import { ACCEPT, connect, request, rpc, stateless } from './support/raw-client.ts'
 import { connectOn, gate, play, registry } from './support/stage.ts'
+import { inSeconds, signingKey } from './support/tokens.ts'
+
+const REGISTRY = 'registry.yaml'
 
 // --- the line -----------------------------------------------------------------------------------------------------
 
@@ -121,6 +124,71 @@ const records: readonly (readonly [name: string, finished: Partial<Finished>, to
       { decision: 'refused', reason: 'no_healthy_upstream' },
     ],
     [
+      'whose token allowed it where, and by which rules',
+      {
+        metadata: {
+          ...finished.metadata,
+          subject: 'ann',
+          view: 'ops',
+          rule: '3 gateway.access[0], 12 servers.git.access[1]',
+        },
+      },
+      undefined,
+      {
+        subject: 'ann',
+        view: 'ops',
+        rule: 'registry.yaml:3 gateway.access[0], registry.yaml:12 servers.git.access[1]',
+      },
+    ],
+    [
+      'the same at the broker',
+      { metadata: { ...finished.metadata, subject: 'ann', rule: '1 another' } },
+      { era: 'stateful', view: 'ops', rule: '12 servers.git.access[1]', confirmed: true },
+      { subject: 'ann', view: 'ops', rule: 'registry.yaml:12 servers.git.access[1]', confirmed: true },
+    ],
+    [
+      'denied: what the client is not told',
+      { metadata: { era: 'stateful', path: 'broker', subject: 'ann', method: 'tools/call' } },
+      { era: 'stateful', server: 'git', own: 'drop', refused: { reason: 'denied', letThrough: false } },
+      { decision: 'refused', reason: 'denied', subject: 'ann', server: 'git', tool: 'drop' },
+    ],
+    [
+      'without a token',
+      { status: 401, details: 'jwt_authn_access_denied{Jwt_is_missing}', metadata: {} },
+      undefined,
+      { decision: 'refused', reason: 'no-token', status: 401, subject: '' },
+    ],
+    [
+      'with one that does not count',
+      { status: 401, details: 'jwt_authn_access_denied{Jwt_is_expired}', metadata: {} },
+      undefined,
+      { decision: 'refused', reason: 'bad-token' },
+    ],
+    [
+      'while there are no keys',
+      { status: 503, details: 'rbac_access_denied_matched_policy[mcp_no_keys]', metadata: {} },
+      undefined,
+      { decision: 'refused', reason: 'no-keys' },
+    ],
+    [
+      "without a token that an operator's filter wants",
+      { status: 401, details: 'jwt_authn_access_denied{Jwt_is_missing}' },
+      undefined,
+      { decision: 'refused', reason: 'jwt_authn_access_denied' },
+    ],
+    [
+      'without a token for the server',
+      { status: 502, details: 'failed_to_inject_credential' },
+      undefined,
+      { decision: 'allowed', reason: 'no-credential' },
+    ],
+    [
+      'too often',
+      { status: 429, details: 'local_rate_limited' },
+      undefined,
+      { decision: 'refused', reason: 'local_rate_limited' },
+    ],
+    [
       'a resource without what may be secret in its URI',
       { metadata: { method: 'resources/read', tool: 'postgres://me:pass@db/table?token=t#f', path: 'direct' } },
       undefined,
@@ -131,18 +199,22 @@ const records: readonly (readonly [name: string, finished: Partial<Finished>, to
 void t.test('what a line says', async (t) => {
   for (const [name, more, told, want] of records) {
     await t.test(name, async (t) => {
-      const record = JSON.parse(auditRecord({ ...finished, ...more }, told))
+      const record = JSON.parse(auditRecord({ ...finished, ...more }, REGISTRY, told))
       t.match(record, want)
       t.notMatch(JSON.stringify(record), /secret id|pass@|token=/)
     })
   }
   await t.test('nothing beside this', async (t) => {
     const [, , , whole] = records[0] ?? []
-    t.strictSame(Object.entries(JSON.parse(auditRecord(finished))), Object.entries(whole ?? {}), 'and in this order')
+    t.strictSame(
+      Object.entries(JSON.parse(auditRecord(finished, REGISTRY))),
+      Object.entries(whole ?? {}),
+      'and in this order',
+    )
   })
   await t.test('names cannot break the line, steer a terminal or grow without bounds', async (t) => {
     const odd = `a\nb\u009bc\u202ed${'x'.repeat(5000)}`
-    const line = auditRecord({ ...finished, metadata: { ...finished.metadata, tool: odd } })
+    const line = auditRecord({ ...finished, metadata: { ...finished.metadata, tool: odd } }, REGISTRY)
     t.match(line, /^[\x20-\x7e…]*$/)
     t.ok(line.length < 1000)
     t.match(JSON.parse(line).tool, 'a\nb\u009bc\u202ed')
@@ -383,7 +455,7 @@ void t.test('the queue is bounded, and the chain says what is missing', async (t
 void t.test('an end that cannot be written is told', async (t) => {
   const told: unknown[] = []
   const log = { info: none, warn: none, error: (message: string, fields: unknown) => void told.push([message, fields]) }
-  const audit = gatewayAudit(log)
+  const audit = gatewayAudit(log, REGISTRY)
   const to = join(files, 'no', 'such.jsonl')
   audit.use({ to, place: { line: 1, column: 1 } })
   audit.record([finished, finished])
@@ -581,6 +653,82 @@ void t.test('one line for every request', async (t) => {
       const text = await readFile(join(gateway.dir, name), 'utf8')
       t.notMatch(text, new RegExp(SECRET), name)
     }
+  })
+})
+
+void t.test('who asked where, and which rule it was', async (t) => {
+  const key = await signingKey()
+  const issuer = 'https://idp.example.com'
+  const resource = 'https://mcp.example.com/mcp'
+  await using server = await serveMcp({ name: 's', tools: [{ name: 'echo' }, { name: 'drop' }], era: 'both' })
+  const lines = [
+    'gateway:',
+    `  audit: ${AUDIT}`,
+    `  url: ${resource}`,
+    `  auth: { issuer: "${issuer}", jwks: keys.json }`,
+    'views:',
+    '  ops: { tools: "*" }',
+    'servers:',
+    '  s:',
+    `    url: "${server.url}"`,
+    '    access:',
+    '      - { tools: echo, allow: { groups: dev } }',
+    '',
+  ]
+  await using gateway = await startGateway(lines.join('\n'), {
+    files: { 'keys.json': JSON.stringify({ keys: [key.published] }) },
+    args: ['--concurrency', '1'],
+  })
+  await gateway.settled()
+  const token = async (sub: string, groups: readonly string[]): Promise<string> =>
+    key.sign({ iss: issuer, aud: resource, sub, groups, exp: inSeconds(600) })
+  const ann = await token('ann', ['dev'])
+  const eve = await token('eve', [])
+  const call = async (how: { readonly token?: string; readonly view?: string; readonly tool?: string }) => {
+    const { status } = await request(`${gateway.url}${how.view === undefined ? '' : `/${how.view}`}`, {
+      headers: {
+        ...ACCEPT,
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': 'tools/call',
+        'mcp-name': how.tool ?? 's_echo',
+        ...(how.token !== undefined && { authorization: `Bearer ${how.token}` }),
+      },
+      body: rpc(
+        '1',
+        'tools/call',
+        `{"name":"${how.tool ?? 's_echo'}","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}`,
+      ),
+    })
+    return status
+  }
+  const rule = 'registry.yaml:11 servers.s.access[0]'
+  const named = { method: 'tools/call', server: 's', tool: 'echo' }
+  const cells: readonly (readonly [name: string, how: Parameters<typeof call>[0], status: number, want: object])[] = [
+    ['allowed', { token: ann }, 200, { ...named, decision: 'allowed', subject: 'ann', view: '', rule }],
+    ['allowed in a view', { token: ann, view: 'ops' }, 200, { decision: 'allowed', subject: 'ann', view: 'ops', rule }],
+    ['denied', { token: eve }, 200, { ...named, decision: 'refused', reason: 'denied', subject: 'eve', view: '' }],
+    [
+      'denied in a view',
+      { token: ann, view: 'ops', tool: 's_drop' },
+      200,
+      { ...named, tool: 'drop', decision: 'refused', reason: 'denied', subject: 'ann', view: 'ops' },
+    ],
+    ['no such tool', { token: ann, tool: 'nope' }, 200, { reason: 'unknown-tool', subject: 'ann' }],
+    ['no such view', { token: ann, view: 'nope' }, 404, { reason: 'unknown-view', view: '' }],
+    ['no token', {}, 401, { decision: 'refused', reason: 'no-token', subject: '' }],
+    ['a bad token', { token: `${ann}x` }, 401, { decision: 'refused', reason: 'bad-token', subject: '' }],
+  ]
+  for (const [at, [name, how, status, want]] of cells.entries()) {
+    await t.test(name, async (t) => {
+      t.equal(await call(how), status)
+      const line = await eventually('a line', gateway.child, async () => (await linesOf(audited(gateway)))[at])
+      t.match(line, { ...want, status })
+      if (!('rule' in want)) t.notOk('rule' in line)
+    })
+  }
+  await t.test('no token is in it', async (t) => {
+    const text = await readFile(audited(gateway), 'utf8')
+    for (const secret of [ann, eve, ann.slice(-20)]) t.notOk(text.includes(secret))
   })
 })
 

@@ -641,6 +641,8 @@ await t.test('keep-alive', async (t) => {
     features: [],
     clientName: '',
     clientVersion: '',
+    principal: '',
+    view: '',
   }
   const client = new ClientState({ claims, servers: new Map(), directCalls: new Map(), lastUsedMs: 0 })
   const replies: Reply[] = []

@@ -2,13 +2,18 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { strictest } from '../src/catalog/caching.ts'
-import { emptyCatalogue, mergeCatalogue } from '../src/catalog/catalogue.ts'
+import { type Catalogue, emptyCatalogue, mergeCatalogue, type MergedList } from '../src/catalog/catalogue.ts'
+import { changedLists } from '../src/catalog/changed-lists.ts'
 import { resourceRow } from '../src/catalog/routing-table.ts'
+import { visible } from '../src/catalog/visible.ts'
+import { nobody } from '../src/broker/caller.ts'
 import { capabilityNames, parsePage, type ServerCatalogue } from '../src/catalog/server-catalogue.ts'
 import { templateMatches, templateParts } from '../src/catalog/uri-template.ts'
 import { pageOf } from '../src/broker/paging.ts'
 import { parseRegistry } from '../src/registry/parse.ts'
 import type { Era } from '../src/mcp/versions.ts'
+import type { Asker } from '../src/policy/asker.ts'
+import { ANYBODY, type Claims } from '../src/policy/principal.ts'
 import type { CachePolicy, Registry } from '../src/registry/model.ts'
 
 const registryOf = (servers: string): Registry => {
@@ -437,7 +442,7 @@ await t.test('capabilities are the union, instructions carry the server’s name
     completions: {},
     logging: {},
   })
-  t.equal(catalogue.instructions, '[a]\nuse a\n\n[b]\nuse b')
+  t.equal(visible(catalogue, nobody).instructions(), '[a]\nuse a\n\n[b]\nuse b')
 })
 
 await t.test('URI templates', async (t) => {
@@ -503,4 +508,109 @@ await t.test('the gateway’s own pages', async (t) => {
   t.equal(pageOf(other, first), undefined, 'a cursor of a list that has changed since')
   for (const bad of ['', 'x', '0', `${first}0`, `${first?.split('.')[0]}.999999`, `${first?.split('.')[0]}.-1`])
     t.equal(pageOf(list, bad), undefined, bad)
+})
+
+// --- who sees what ------------------------------------------------------------------------------------------------
+
+const askerOf = (claims: Claims = {}, changes: Partial<Asker> = {}): Asker => ({
+  ...nobody,
+  principal: { ...ANYBODY, claims },
+  ...changes,
+})
+const TOOLS = ['get', 'put', 'list', 'drop']
+const offers = (names: readonly string[]): Record<string, Offer> => ({
+  a: {
+    tools: names.map((name) => `{"name":"${name}"}`).join(),
+    templates: '{"uriTemplate":"doc:{id}"},{"uriTemplate":"doc:open/{id}{?q}"}',
+    instructions: 'use a',
+  },
+  b: { resources: '{"uri":"mem:x"}', instructions: 'use b' },
+})
+const ruled = (access: unknown, more = ''): string =>
+  `  a: { url: "http://127.0.0.1:1/mcp", access: ${JSON.stringify(access)} }\n  b: { url: "http://127.0.0.1:2/mcp" }\n${more}`
+
+await t.test('what one asker sees', async (t) => {
+  const namesIn = (list: MergedList) => list.rows.map(({ exposed }) => exposed)
+  await t.test('without rules: the very lists of all', async (t) => {
+    const catalogue = merged(A_AND_B, offers(TOOLS))
+    const seen = visible(catalogue, askerOf({ sub: 'ann' }))
+    t.equal(seen, visible(catalogue, askerOf({ sub: 'bob' })))
+    t.equal(seen.list('tools/list'), catalogue.lists.stateful['tools/list'])
+    t.equal(seen.caching('tools/list'), catalogue.caching['tools/list'])
+  })
+  await t.test('with rules: one list for all who see the same', async (t) => {
+    const catalogue = merged(ruled([{ tools: 'get', allow: { groups: ['dev', 'ops'] } }]), offers(TOOLS))
+    const [ann, bob, eve] = [{ groups: 'dev' }, { groups: 'ops' }, {}].map((claims) =>
+      visible(catalogue, askerOf(claims)).list('tools/list'),
+    )
+    t.same(ann && namesIn(ann), ['a_get'])
+    t.equal(ann?.whole.toString(), '[{"name":"a_get"}]')
+    t.equal(ann, bob)
+    t.same(eve && namesIn(eve), [])
+  })
+  await t.test('addresses count where a rule looks at them, and only there', async (t) => {
+    const looks = merged(ruled([{ when: 'request.address == "192.0.2.1"' }]), offers(TOOLS))
+    const principal = { ...ANYBODY }
+    const from = (address: string) => visible(looks, { ...nobody, principal, address }).list('tools/list').items.length
+    t.same([from('192.0.2.1'), from('192.0.2.2'), from('192.0.2.1')], [4, 0, 4])
+    const plain = merged(ruled([{ when: 'true' }]), offers(TOOLS))
+    const seen = ['192.0.2.1', '192.0.2.2'].map((address) => visible(plain, { ...nobody, principal, address }))
+    t.equal(seen[0], seen[1])
+  })
+  await t.test('a template, when everything that it could be is allowed', async (t) => {
+    const rows: Readonly<Record<string, readonly string[]>> = {
+      '*': ['doc:{id}', 'doc:open/{id}{?q}'],
+      'doc:*': ['doc:{id}', 'doc:open/{id}{?q}'],
+      'doc:open/*': ['doc:open/{id}{?q}'],
+      'doc:open/7': [],
+      'doc:{id}': [],
+      'doc:o*': ['doc:open/{id}{?q}'],
+      'doc:*7': [],
+    }
+    for (const [pattern, seen] of Object.entries(rows))
+      await t.test(pattern, async (t) => {
+        const catalogue = merged(ruled([{ resources: pattern, allow: 'anyone' }]), offers(TOOLS))
+        t.same(namesIn(visible(catalogue, askerOf()).list('resources/templates/list')), seen)
+      })
+  })
+  await t.test('instructions of servers that show something, the view’s own in front', async (t) => {
+    const view = 'views: { v: { tools: "*_get", instructions: "be brief" }, none: { tools: [nothing] } }\n'
+    const catalogue = merged(`${A_AND_B}${view}`, offers(TOOLS))
+    t.equal(visible(catalogue, askerOf()).instructions(), '[a]\nuse a\n\n[b]\nuse b')
+    t.equal(visible(catalogue, askerOf({}, { view: 'v' })).instructions(), 'be brief\n\n[a]\nuse a')
+    t.equal(visible(catalogue, askerOf({}, { view: 'none' })).instructions(), undefined)
+    t.equal(visible(catalogue, askerOf({}, { view: 'unknown' })).instructions(), undefined)
+  })
+})
+
+await t.test('property: whose lists changed is what a look at all of them would say', async () => {
+  const rules = fc.array(
+    fc.record({
+      tools: fc.subarray(['get', 'put', 'l*', '*'], { minLength: 1 }),
+      allow: fc.record({ groups: fc.subarray(['dev', 'ops'], { minLength: 1 }) }),
+    }),
+    { minLength: 1, maxLength: 3 },
+  )
+  const tools = fc.shuffledSubarray(TOOLS)
+  fc.assert(
+    fc.property(
+      rules,
+      fc.option(rules),
+      tools,
+      tools,
+      fc.subarray(['dev', 'ops']),
+      (first, second, one, two, groups) => {
+        const registry = registryOf(ruled(first))
+        const answers = (names: readonly string[]) =>
+          new Map(Object.entries(offers(names)).map(([name, each]) => [name, offer(each)]))
+        const before = mergeCatalogue(registry, answers(one))
+        const after = mergeCatalogue(second === null ? registry : registryOf(ruled(second)), answers(two))
+        const asker = askerOf({ groups })
+        const whole = (catalogue: Catalogue) => visible(catalogue, asker).list('tools/list').whole
+        const differs = !whole(before).equals(whole(after))
+        return changedLists(before, after)(asker).includes('tools') === differs
+      },
+    ),
+    { numRuns: 300 },
+  )
 })

@@ -6,10 +6,15 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse } from 'yaml'
+import { keysInFile } from '../src/identity/public-keys.ts'
+import { runPolicyTests } from '../src/policy/check.ts'
+import { namedTool } from '../src/policy/named-tool.ts'
+import { policyOf } from '../src/policy/policy.ts'
+import type { Problem, Registry } from '../src/registry/model.ts'
 import { parseRegistry } from '../src/registry/parse.ts'
 import { type Message, pack } from '../src/xds/pack.ts'
 import { render } from '../src/xds/render.ts'
-import { resources } from '../src/xds/resources.ts'
+import { nothingLive, resources } from '../src/xds/resources.ts'
 import { runPaths } from '../src/xds/run-paths.ts'
 import { type Snapshot, snapshot } from '../src/xds/snapshot.ts'
 import { messageName, TYPE_URLS } from '../src/xds/type-url.ts'
@@ -66,8 +71,13 @@ const sentFor = (example: Example): Snapshot => {
   const parsed = parseRegistry(read(example.name, 'registry.yaml'), { file, env: fixedVariables(example), readFile })
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems))
   t.same(parsed.warnings, [], `${example.name}: no warnings`)
-  return snapshot(resources(parsed.registry, run, SYSTEM_CA))
+  t.same(testsOf(parsed.registry), [], `${example.name}: its own tests`)
+  const live = { ...nothingLive, jwks: keysInFile(parsed.registry.gateway.auth) }
+  return snapshot(resources(parsed.registry, run, SYSTEM_CA, live))
 }
+
+const testsOf = (registry: Registry): readonly Problem[] =>
+  runPolicyTests(registry, policyOf(registry), (name) => namedTool(registry, name))
 
 type Written = Message & { readonly '@type': string; readonly name: string }
 

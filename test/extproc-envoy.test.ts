@@ -11,10 +11,15 @@ import { Pool } from 'undici'
 import type { RoutingTable } from '../src/catalog/routing-table.ts'
 import { findEnvoy } from '../src/envoy/find.ts'
 import { serveExtProc } from '../src/extproc/server.ts'
+import { noPolicy, policyOf } from '../src/policy/policy.ts'
+import { principalOf } from '../src/policy/principal.ts'
+import { parseRegistry } from '../src/registry/parse.ts'
 import type { ParamHeader } from '../src/mcp/param-headers.ts'
 import type { ClientSession } from '../src/sessions/session-table.ts'
 import { type Reaction, startBreakableProcessor } from './support/breakable-processor.ts'
 import { startEdgeEnvoy } from './support/edge-envoy.ts'
+import { registryIn } from './support/registry-text.ts'
+import { inSeconds, signingKey } from './support/tokens.ts'
 
 interface Received {
   readonly url: string
@@ -224,6 +229,7 @@ void t.test('a processor that breaks', async (t) => {
 
 const region: ParamHeader = { header: 'Region', key: 'region', path: ['region'], type: 'string' }
 const table: RoutingTable = {
+  policy: noPolicy,
   servers: new Map([
     [
       'one',
@@ -257,6 +263,8 @@ const session: ClientSession = {
     features: [],
     clientName: '',
     clientVersion: '',
+    principal: '',
+    view: '',
   },
   servers: new Map([['one', { id: 'session-at-one', protocolVersion: '2025-06-18' }]]),
   directCalls: new Map(),
@@ -270,7 +278,13 @@ const rules = {
     return table
   },
   sessions: { find: (id: string) => (id === 'client' ? session : undefined) },
-  edge: { path: '/mcp', hosts: new Set<string>(), origins: new Set<string>(), maxBody: 4_194_304 },
+  edge: {
+    path: '/mcp',
+    views: new Set<string>(),
+    hosts: new Set<string>(),
+    origins: new Set<string>(),
+    maxBody: 4_194_304,
+  },
   brokerCluster: 'mcp.broker',
   log: { error: (_: string, fields?: Readonly<Record<string, unknown>>) => faults.push(fields?.['error']) },
 }
@@ -535,5 +549,178 @@ void t.test('the processor', async (t) => {
     t.equal(session.directCalls.size, 256)
     t.equal(await edge.stat('http.edge.ext_proc.streams_failed'), failed)
     t.same(faults, [])
+  })
+})
+
+const ISSUER = 'https://idp.example.com'
+const access = `gateway:
+  url: https://mcp.example.com/mcp
+  auth: { issuer: "${ISSUER}" }
+views:
+  ops: { tools: "*" }
+servers:
+  one:
+    url: http://127.0.0.1:1/mcp
+    access:
+      - { tools: x, allow: { groups: dev }, when: "claims.level >= 3 && claims.nested.deep[0] && request.address == '127.0.0.1'" }
+      - { tools: keep, allow: { subjects: ann }, confirm: true }
+`
+void t.test('tokens that Envoy verified', async (t) => {
+  await using server = await listen()
+  await using broker = await listen()
+  const key = await signingKey('ES256')
+  const policy = policyOf(
+    registryIn(parseRegistry(access, { file: '/etc/mcp/registry.yaml', env: {}, readFile: () => '' })),
+  )
+  const claims = {
+    iss: ISSUER,
+    aud: 'https://mcp.example.com/mcp',
+    exp: inSeconds(600),
+    groups: ['dev', 'größe'],
+    level: 3,
+    nested: { deep: [true, null] },
+  }
+  const ann = await key.sign({ ...claims, sub: 'ann' })
+  const bob = await key.sign({ ...claims, sub: 'bob', groups: 'ops' })
+  const held = (sub: string, view = ''): ClientSession => {
+    const principal = principalOf({ iss: ISSUER, sub })
+    if (principal === undefined) throw new Error('nobody')
+    return { ...session, claims: { ...session.claims, principal: principal.key, view } }
+  }
+  const sessions = new Map([
+    ['anns', held('ann')],
+    ['bobs', held('bob')],
+    ['ops', held('ann', 'ops')],
+  ])
+  const socketPath = newSocket()
+  await using _processor = await serveExtProc({
+    ...rules,
+    socketPath,
+    table: () => ({ ...table, policy }),
+    edge: { ...rules.edge, views: new Set(['ops', 'open']) },
+    sessions: {
+      find(id, { principal, view }) {
+        const found = sessions.get(id)
+        return found?.claims.principal === principal && found.claims.view === view ? found : undefined
+      },
+    },
+  })
+  const type = 'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3'
+  await using edge = await startEdgeEnvoy({
+    envoy,
+    extProcSocket: socketPath,
+    server: server.port,
+    broker: broker.port,
+    filters: [
+      {
+        name: 'jwt',
+        typed_config: {
+          '@type': `${type}.JwtAuthentication`,
+          providers: {
+            issuer: {
+              issuer: ISSUER,
+              local_jwks: { inline_string: JSON.stringify({ keys: [key.published] }) },
+              from_headers: [{ name: 'Authorization', value_prefix: 'Bearer ' }],
+              forward: true,
+              payload_in_metadata: 'jwt',
+            },
+          },
+          // Nothing is asked for at one path, so that nothing is verified there.
+          rules: [{ match: { path: '/mcp/open' } }, { match: { prefix: '/' }, requires: { provider_name: 'issuer' } }],
+        },
+      },
+    ],
+    extProc: {
+      metadata_options: {
+        forwarding_namespaces: { untyped: ['envoy.filters.http.jwt_authn'] },
+        receiving_namespaces: { untyped: ['mcp.gateway', 'envoy.filters.http.mcp'] },
+      },
+    },
+    hcm: { use_remote_address: true },
+  })
+  const pool = new Pool(`http://127.0.0.1:${edge.port}`)
+  t.teardown(() => pool.destroy())
+  const post = async (
+    token: string | undefined,
+    sessionId: string,
+    { path = '/mcp', tool = 'one_x', more = {} }: { path?: string; tool?: string; more?: Record<string, string> } = {},
+  ) => {
+    const [direct, brokered] = [server.received.length, broker.received.length]
+    const response = await pool.request({
+      path,
+      method: 'POST',
+      body: call(tool),
+      headers: {
+        ...headers,
+        'mcp-session-id': sessionId,
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...more,
+      },
+    })
+    await response.body.dump()
+    const saw: unknown = JSON.parse(String(response.headers['x-saw'] ?? '{}'))
+    return {
+      status: response.statusCode,
+      saw,
+      direct: server.received.slice(direct),
+      brokered: broker.received.slice(brokered),
+    }
+  }
+  const rule = '10 servers.one.access[0]'
+
+  await t.test('its claims decide, and the server never sees it', async (t) => {
+    for (let round = 0; round < 2; round++) {
+      const got = await post(ann, 'anns', { more: { cookie: 'a=b' } })
+      t.match(got, { status: 200, brokered: [], direct: [{ headers: { 'mcp-session-id': 'session-at-one' } }] })
+      t.match(got.saw, { path: 'direct', subject: 'ann', view: '', rule, tool: 'x' })
+      t.notOk(got.direct[0]?.headers.authorization)
+      t.notOk(got.direct[0]?.headers.cookie)
+    }
+  })
+  await t.test('in a view', async (t) => {
+    const got = await post(ann, 'ops', { path: '/mcp/ops' })
+    t.match(got, { status: 200, direct: [{}], brokered: [] })
+    t.match(got.saw, { path: 'direct', subject: 'ann', view: 'ops', rule })
+  })
+  const brokered: readonly (readonly [string, string | undefined, string, Parameters<typeof post>[2], object])[] = [
+    ['what no rule allows', bob, 'bobs', {}, { subject: 'bob' }],
+    ["another's session", bob, 'anns', {}, { subject: 'bob', session: '' }],
+    ['a session of a view at all of it', ann, 'ops', {}, { subject: 'ann', session: '' }],
+    ['a session of all at a view', ann, 'anns', { path: '/mcp/ops' }, { subject: 'ann', view: 'ops', session: '' }],
+    ['what a human is asked about first', ann, 'anns', { tool: 'keep' }, { subject: 'ann', tool: 'keep' }],
+    [
+      'claims that the client sends',
+      bob,
+      'bobs',
+      { more: { 'x-mcp-subject': 'ann', 'x-jwt-payload': 'e30' } },
+      { subject: 'bob' },
+    ],
+    ['a token that was let in before, where none is verified', ann, 'anns', { path: '/mcp/open' }, { subject: '' }],
+    ['no token, where none is verified', undefined, 'anns', { path: '/mcp/open' }, { subject: '' }],
+  ]
+  for (const [name, token, sessionId, how, expected] of brokered) {
+    await t.test(`the broker gets ${name}`, async (t) => {
+      const got = await post(token, sessionId, how)
+      t.match(got, { status: 200, direct: [], brokered: [{ headers: { 'mcp-session-id': sessionId } }] })
+      t.match(got.saw, { path: 'broker', ...expected })
+      t.equal(got.brokered[0]?.headers.authorization, token === undefined ? undefined : `Bearer ${token}`)
+    })
+  }
+  const foreign = await signingKey('ES256', key.kid)
+  const refused: readonly (readonly [string, string | undefined])[] = [
+    ['no token', undefined],
+    ['an expired one', await key.sign({ ...claims, sub: 'ann', exp: inSeconds(-600) })],
+    ['one of another key', await foreign.sign({ ...claims, sub: 'ann' })],
+    ['one with other claims', ann.replace(/\..*\./, `.${Buffer.from('{"sub":"ann"}').toString('base64url')}.`)],
+  ]
+  for (const [name, token] of refused) {
+    await t.test(`nobody gets ${name}`, async (t) => {
+      t.match(await post(token, 'anns'), { status: 401, direct: [], brokered: [] })
+    })
+  }
+  await t.test('an address that the client claims changes nothing', async (t) => {
+    const more = { 'x-forwarded-for': '192.0.2.9', 'x-envoy-external-address': '192.0.2.9' }
+    const got = await post(ann, 'anns', { more })
+    t.match(got, { status: 200, direct: [{}], brokered: [] })
   })
 })

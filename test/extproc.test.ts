@@ -1,14 +1,18 @@
 /** From request to decision, and from decision to what Envoy is told: tables, steps, properties, and the wire against the protos. */
+import assert from 'node:assert/strict'
 import loader from '@grpc/proto-loader'
 import fc from 'fast-check'
 import t from 'tap'
 import type { RoutingTable, Row, ServerRow } from '../src/catalog/routing-table.ts'
 import { templateParts } from '../src/catalog/uri-template.ts'
 import { decodeRequest, encodeResponse } from '../src/extproc/codec.ts'
-import { type Decision, decide as decideAsked, decideHead } from '../src/extproc/decide.ts'
+import { type Decision, decide as decideAsked, decideHead, type Sender } from '../src/extproc/decide.ts'
 import { type Effect, type Event, type Rules, start, type State, step } from '../src/extproc/exchange.ts'
 import { bodyMutation, metadata } from '../src/extproc/mutation.ts'
 import type { ProcessingRequest, ProcessingResponse } from '../src/extproc/processing.ts'
+import type { Asker } from '../src/policy/asker.ts'
+import { noPolicy } from '../src/policy/policy.ts'
+import { ANYBODY } from '../src/policy/principal.ts'
 import type { ParamHeader } from '../src/mcp/param-headers.ts'
 import { decodeHeaderValue } from '../src/mcp/header-value.ts'
 import type { Edge, RequestHead } from '../src/mcp/request-head.ts'
@@ -45,6 +49,7 @@ const servers = [
   serverRow('newquiet', { eras: new Set(['stateless']), client: [] }),
 ]
 const table: RoutingTable = {
+  policy: noPolicy,
   servers: new Map(servers.map((server) => [server.name, server])),
   tools: rows(
     row(
@@ -69,6 +74,7 @@ const table: RoutingTable = {
       { header: 'Region', key: 'region', path: ['region'], type: 'string' },
       { header: 'Limit', key: 'limit', path: ['limits', 'most'], type: 'integer' },
     ]),
+    { ...row('new_only', 'only', 'new'), only: 'stateless' },
     row('newpipe_x', 'x', 'newpipe'),
     row('newquiet_x', 'x', 'newquiet'),
   ),
@@ -95,6 +101,8 @@ const sessionOf = (features: readonly ClientFeature[] = []): ClientSession => ({
     features,
     clientName: 'c',
     clientVersion: '1',
+    principal: '',
+    view: '',
   },
   servers: new Map([
     ['git', { id: 'git-session', protocolVersion: '2025-06-18' }],
@@ -107,6 +115,9 @@ const sessionOf = (features: readonly ClientFeature[] = []): ClientSession => ({
   directCalls: new Map(),
   lastUsedMs: 0,
 })
+const sender: Sender = { principal: ANYBODY, address: '10.0.0.1' }
+const anybody: Asker = { ...sender, principal: ANYBODY, view: '', era: 'stateful' }
+const statelessly: Asker = { ...anybody, era: 'stateless' }
 const bare = sessionOf()
 const asks = sessionOf(['elicitation'])
 
@@ -117,7 +128,7 @@ const tool = (name: string, id?: string) =>
 
 /** As after the head of a request in that session. */
 const decide = (given: RoutingTable, session: ClientSession, bytes: Buffer): Decision =>
-  decideAsked(given, { to: 'body', era: 'stateful', session }, bytes)
+  decideAsked(given, { to: 'body', era: 'stateful', asker: anybody, session }, bytes)
 
 /** A decision in words. */
 const told = (decision: Decision): string =>
@@ -165,6 +176,7 @@ const cells: readonly (readonly [string, ClientSession, string, string])[] = [
     message('tools/call', '{"name":"same","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}'),
     'broker tools/call (git) 1',
   ],
+  ['a tool for the other era', bare, tool('new_only'), 'broker tools/call 1'],
   ['an unknown tool', bare, tool('nope'), 'broker tools/call 1'],
   ['the own name of a renamed tool', bare, tool('search'), 'broker tools/call 1'],
   ['a prompt asked for as a tool', bare, tool('git_review'), 'broker tools/call 1'],
@@ -238,7 +250,7 @@ void t.test('decide', async (t) => {
   })
 })
 
-const edge: Edge = { path: '/mcp', hosts: new Set(), origins: new Set(), maxBody: 1_000_000 }
+const edge: Edge = { path: '/mcp', views: new Set(['ops']), hosts: new Set(), origins: new Set(), maxBody: 1_000_000 }
 const post: RequestHead = {
   method: 'POST',
   path: '/mcp',
@@ -302,7 +314,7 @@ const heads: readonly (readonly [string, RequestHead, RoutingTable, string])[] =
 void t.test('decide by the head', async (t) => {
   for (const [name, head, given, expected] of heads) {
     await t.test(name, async (t) => {
-      const { to, era } = decideHead(head, edge, lookup, given, false)
+      const { to, era } = decideHead(head, sender, edge, lookup, given, false)
       t.equal(era === 'stateful' ? to : `${to}, ${era}`, expected)
     })
   }
@@ -311,7 +323,7 @@ void t.test('decide by the head', async (t) => {
     const unread = [...refused, 'a stateless GET', 'a stateless client from a foreign origin']
     for (const [name, head, given] of heads) {
       await t.test(name, async (t) => {
-        const { to } = decideHead(head, edge, lookup, given, true)
+        const { to } = decideHead(head, sender, edge, lookup, given, true)
         t.equal(to, unread.includes(name) ? 'broker' : 'body')
       })
     }
@@ -319,7 +331,7 @@ void t.test('decide by the head', async (t) => {
   await t.test('a body that is read for filters alone goes to the broker', async (t) => {
     const call = Buffer.from(message('tools/call', '{"name":"git_search"}'))
     for (const sessionId of [undefined, 'forged']) {
-      const asked = decideHead({ ...post, sessionId }, edge, lookup, table, true)
+      const asked = decideHead({ ...post, sessionId }, sender, edge, lookup, table, true)
       if (asked.to !== 'body') throw new Error('the body was not asked for')
       t.match(decideAsked(table, asked, call), { to: 'broker', method: 'tools/call', row: { own: 'search' } })
     }
@@ -364,6 +376,12 @@ const statelessCells: readonly (readonly [string, RequestHead, string, string])[
     statelessHead('newquiet_x'),
     stateless('newquiet_x'),
     `${arrived('newquiet', stateless('x'))} as x`,
+  ],
+  [
+    'a tool for this era',
+    statelessHead('new_only'),
+    stateless('new_only'),
+    `${arrived('new', stateless('only'), 'only')} as only`,
   ],
   ['a tool without another name', statelessHead('keep'), stateless('keep'), 'new tools/call keep id 1 unchanged'],
   [
@@ -526,7 +544,7 @@ const statelessCells: readonly (readonly [string, RequestHead, string, string])[
 ]
 /** Decided in the stateless era; the era is added where it turned out to be the other. */
 const decideStateless = (head: RequestHead, body: string) =>
-  decideAsked(table, { to: 'body', era: 'stateless', head }, Buffer.from(body))
+  decideAsked(table, { to: 'body', era: 'stateless', asker: statelessly, head }, Buffer.from(body))
 void t.test('decide for stateless clients', async (t) => {
   for (const [name, head, body, expected] of statelessCells) {
     await t.test(name, async (t) => {
@@ -548,7 +566,11 @@ void t.test('decide for stateless clients', async (t) => {
         const sent = encoded ? base64(exposed) : exposed
         const literal = JSON.stringify(exposed).slice(1, -1)
         const body = Buffer.from(stateless(literal))
-        const decision = decideAsked(given, { to: 'body', era: 'stateless', head: statelessHead(sent) }, body)
+        const decision = decideAsked(
+          given,
+          { to: 'body', era: 'stateless', asker: statelessly, head: statelessHead(sent) },
+          body,
+        )
         // The name as it is need not fit a header; in base64 it always does.
         if (decision.to === 'broker') return !encoded
         if (decision.era !== 'stateless') return false
@@ -564,6 +586,8 @@ const circumstances = {
   brokerCluster: 'mcp.broker',
   decisionId: 'd1',
   era: 'stateful',
+  view: '',
+  subject: '',
   session: 's1',
   client: '',
   filtered: false,
@@ -735,6 +759,7 @@ const rules: Rules = {
   brokerCluster: 'mcp.broker',
   everyBody: () => false,
   nameOf: () => 's1',
+  principals: () => undefined,
 }
 const onHead = (head: RequestHead, endOfStream = false): Event => ({
   of: 'request_headers',
@@ -742,6 +767,9 @@ const onHead = (head: RequestHead, endOfStream = false): Event => ({
   names,
   endOfStream,
   requestId: 'd1',
+  address: '10.0.0.1',
+  authorization: undefined,
+  metadata: undefined,
 })
 const onBody = (body: string): Event => ({ of: 'request_body', body: Buffer.from(body) })
 /** All effects of some events, in words. */
@@ -867,6 +895,9 @@ void t.test('the wire is that of the protos', async (t) => {
     { key: 'mcp-param-c', raw_value: Buffer.from('2') },
     { key: 'mcp-param-c', raw_value: Buffer.from('3') },
     { key: 'mcp-param-', raw_value: Buffer.from('') },
+    { key: 'authorization', raw_value: Buffer.from('Bearer a.b.c') },
+    { key: 'x-forwarded-for', raw_value: Buffer.from('10.0.0.1') },
+    { key: 'x-envoy-external-address', raw_value: Buffer.from('192.0.2.7') },
   ]
   const requests: readonly (readonly [string, object, unknown])[] = [
     [
@@ -881,6 +912,9 @@ void t.test('the wire is that of the protos', async (t) => {
         names: headers.map(({ key }) => key),
         endOfStream: true,
         requestId: 'r1',
+        address: '192.0.2.7',
+        authorization: 'Bearer a.b.c',
+        metadata: undefined,
         head: {
           method: 'POST',
           path: '/mcp',
@@ -981,4 +1015,53 @@ void t.test('the wire is that of the protos', async (t) => {
   for (const [name, sent, expected] of responses) {
     await t.test(name, async (t) => t.same(responseDeserialize(encodeResponse(sent)), expected))
   }
+  await t.test('whatever it says', async () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'grapheme', maxLength: 80 }),
+      fc.nat({ max: 40_000 }).map((length) => 'x'.repeat(length)),
+    )
+    const answer = fc.record({
+      set: fc.array(fc.tuple(text, text), { maxLength: 5 }),
+      remove: fc.array(text, { maxLength: 5 }),
+      body: fc.option(fc.uint8Array({ maxLength: 5000 }), { nil: undefined }),
+      fields: fc.dictionary(text, text, { minKeys: 1, maxKeys: 5 }),
+    })
+    fc.assert(
+      fc.property(answer, ({ set, remove, body, fields }) => {
+        const bytes = encodeResponse({
+          to: 'request_body',
+          mutation: { set, remove, body: body === undefined ? undefined : Buffer.from(body) },
+          metadata: { ns: fields },
+        })
+        const value = (stringValue: string) => ({ stringValue })
+        const expected = {
+          request_body: {
+            response: {
+              header_mutation: {
+                ...(set.length > 0 && {
+                  set_headers: set.map(([key, raw]) => ({
+                    header: { key, raw_value: Buffer.from(raw) },
+                    append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+                  })),
+                }),
+                ...(remove.length > 0 && { remove_headers: remove }),
+              },
+              ...(body !== undefined && { body_mutation: { body: Buffer.from(body) } }),
+              clear_route_cache: true,
+            },
+          },
+          dynamic_metadata: {
+            fields: {
+              ns: {
+                structValue: {
+                  fields: Object.fromEntries(Object.entries(fields).map(([key, one]) => [key, value(one)])),
+                },
+              },
+            },
+          },
+        }
+        assert.deepEqual(JSON.parse(JSON.stringify(responseDeserialize(bytes))), JSON.parse(JSON.stringify(expected)))
+      }),
+    )
+  })
 })

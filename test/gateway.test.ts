@@ -445,7 +445,7 @@ await t.test('requests that are refused', async (t) => {
       ['PUT', { method: 'PUT', headers: client.headers }, 405, -32600, 'null', 'wrong-verb'],
       ['OPTIONS', { method: 'OPTIONS', headers: client.headers }, 405, -32600, 'null', 'wrong-verb'],
       ['another path', { path: '/', headers: client.headers }, 404, -32600, 'null', 'wrong-path'],
-      ['a path below', { path: '/mcp/x', headers: client.headers }, 404, -32600, 'null', 'wrong-path'],
+      ['a path below', { path: '/mcp/x', headers: client.headers }, 404, -32600, 'null', 'unknown-view'],
       [
         'a way around the path',
         { path: '/x/../mcp/../admin', headers: client.headers },

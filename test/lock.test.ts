@@ -4,13 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
-import { mergeCatalogue } from '../src/catalog/catalogue.ts'
+import { nobody } from '../src/broker/caller.ts'
+import { type Catalogue, mergeCatalogue } from '../src/catalog/catalogue.ts'
 import { canonical, FIELDS, pinned } from '../src/catalog/definition.ts'
 import { definitions } from '../src/catalog/definitions.ts'
 import { parseLock, printLock } from '../src/catalog/lock.ts'
 import { approve, differences } from '../src/catalog/lock-diff.ts'
 import { readLock, writeLock } from '../src/lock-file.ts'
 import { parsePage, type ServerCatalogue } from '../src/catalog/server-catalogue.ts'
+import { visible } from '../src/catalog/visible.ts'
 import type { Lock, Registry, ServerPin, ToolPin } from '../src/registry/model.ts'
 import { httpServer, registryOf } from './support/registry-value.ts'
 
@@ -58,6 +60,9 @@ const now = {
   description: 'The weather.',
   inputSchema: { type: 'object', properties: { city: { type: 'string' } } },
 }
+
+/** What everybody is told of the servers' instructions. */
+const toldBy = (catalogue: Catalogue): string | undefined => visible(catalogue, nobody).instructions()
 
 await t.test('with a lock, what is not approved is withheld', async (t) => {
   const before = { a: answer([now], 'Be kind.') }
@@ -137,7 +142,7 @@ await t.test('with a lock, what is not approved is withheld', async (t) => {
         catalogue.hidden.map(({ reason, withheld }) => [reason, withheld]),
         reasons.map((reason) => [reason, 'unapproved']),
       )
-      t.equal(catalogue.instructions, 'told' in row ? row.told : told)
+      t.equal(toldBy(catalogue), 'told' in row ? row.told : told)
       t.equal(catalogue.remarks.length, 'told' in row ? 1 : 0)
     })
   await t.test('without one, everything is shown', async (t) => {
@@ -146,7 +151,7 @@ await t.test('with a lock, what is not approved is withheld', async (t) => {
   await t.test('a server that is not in it', async (t) => {
     const catalogue = merged({ a: answer([now], 'Be kind.'), b: answer([now], 'Hello.') }, lock)
     t.same(names(catalogue), ['a_now'])
-    t.equal(catalogue.instructions, told)
+    t.equal(toldBy(catalogue), told)
   })
 })
 
@@ -212,7 +217,7 @@ await t.test('what hides something is withheld, lock or not', async (t) => {
   await t.test('instructions', async (t) => {
     const answers = { a: answer([], 'Be \u202ekind.') }
     const catalogue = merged(answers, lockOf(answers))
-    t.equal(catalogue.instructions, undefined)
+    t.equal(toldBy(catalogue), undefined)
     t.match(catalogue.remarks, [{ server: 'a', message: /instructions of server "a" are withheld: they hold U\+202E/ }])
   })
 })

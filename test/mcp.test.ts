@@ -625,6 +625,7 @@ void t.test('versions', async (t) => {
 
 const edge: Edge = {
   path: '/mcp',
+  views: new Set(['oncall', 'on-call-2']),
   hosts: new Set(['mcp.example.com', '10.0.0.7']),
   origins: new Set(['https://app.example.com']),
   maxBody: 1000,
@@ -651,7 +652,20 @@ const heads: readonly (readonly [string, RequestHead, string])[] = [
   ['a DELETE, which accepts nothing', { ...get, method: 'DELETE', accept: undefined }, 'delete'],
   ['a query', { ...post, path: '/mcp?x=1' }, 'post'],
   ['another path', { ...post, path: '/mcpx' }, 'wrong-path'],
-  ['a path below', { ...post, path: '/mcp/x' }, 'wrong-path'],
+  ['a view', { ...post, path: '/mcp/oncall' }, 'post at oncall'],
+  ['a view with a query', { ...post, path: '/mcp/on-call-2?x=/mcp/y' }, 'post at on-call-2'],
+  ['a GET at a view', { ...get, path: '/mcp/oncall' }, 'get at oncall'],
+  ['a refusal at a view', { ...post, path: '/mcp/oncall', method: 'PUT' }, 'wrong-verb at oncall'],
+  ['a view that there is not', { ...post, path: '/mcp/x' }, 'unknown-view'],
+  ['a member of Object', { ...post, path: '/mcp/constructor' }, 'unknown-view'],
+  ['the beginning of a view', { ...post, path: '/mcp/on' }, 'unknown-view'],
+  ['a view in another case', { ...post, path: '/mcp/Oncall' }, 'wrong-path'],
+  ['a view spelt with an escape', { ...post, path: '/mcp/%6fncall' }, 'wrong-path'],
+  ['a path below a view', { ...post, path: '/mcp/oncall/x' }, 'wrong-path'],
+  ['a slash behind a view', { ...post, path: '/mcp/oncall/' }, 'wrong-path'],
+  ['a slash behind the path', { ...post, path: '/mcp/' }, 'wrong-path'],
+  ['a slash and a query', { ...post, path: '/mcp?/oncall' }, 'post'],
+  ['a fragment', { ...post, path: '/mcp/oncall#x' }, 'wrong-path'],
   ['no path', { ...post, path: undefined }, 'wrong-path'],
   ['PUT', { ...post, method: 'PUT' }, 'wrong-verb'],
   ['post', { ...post, method: 'post' }, 'wrong-verb'],
@@ -708,7 +722,8 @@ void t.test('request head', async (t) => {
   for (const [name, head, expected] of heads) {
     await t.test(name, async (t) => {
       const examined = examine(head, edge)
-      t.equal(examined.ok ? examined.verb : examined.reason, expected)
+      const what = examined.ok ? examined.verb : examined.reason
+      t.equal(examined.view === '' ? what : `${what} at ${examined.view}`, expected)
     })
   }
 })

@@ -1,11 +1,10 @@
 /** Pinned tools through a real Envoy: what is swapped after it was approved is gone at once, and comes back approved, without a restart. */
-import { spawn } from 'node:child_process'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
-import { command, eventually, startGateway } from './support/gateway.ts'
+import { type Ran, run } from './support/command.ts'
+import { eventually, startGateway } from './support/gateway.ts'
 import { says } from './support/mcp-script.ts'
 import type { Tool } from './support/mcp-script.ts'
 import { serveMcp } from './support/mcp-server.ts'
@@ -13,7 +12,6 @@ import { request } from './support/http-request.ts'
 import { connect, stateless } from './support/raw-client.ts'
 import { registry, sample } from './support/stage.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const listChanged = 'notifications/tools/list_changed'
 const tool = (name: string, description: string, more: object = {}): Tool => ({
   name,
@@ -30,26 +28,8 @@ await gateway.settled()
 const lockFile = path.join(gateway.dir, 'mcp.lock')
 const admin = ['--admin', new URL(gateway.admin).host]
 
-interface Ran {
-  readonly code: number | null
-  readonly out: string
-  readonly err: string
-}
-const run = (...args: readonly string[]): Promise<Ran> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...command, ...args], {
-      cwd: root,
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
-    })
-    let out = ''
-    let err = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
-    child.once('error', reject)
-    child.once('close', (code) => resolve({ code, out, err }))
-  })
 /** With the gateway's registry, and where it is asked. */
-const ran = (name: string, ...args: readonly string[]): Promise<Ran> => run(name, gateway.file, ...args, ...admin)
+const ran = (name: string, ...args: readonly string[]): Promise<Ran> => run([name, gateway.file, ...args, ...admin])
 
 const withheld = async (server: string) =>
   (await gateway.status()).servers.find(({ name }) => name === server)?.hidden.filter((one) => one.withheld) ?? []
@@ -202,9 +182,9 @@ await t.test('a lock that cannot be read: the last good one stays in force', asy
     { severity: 'error', file: lockFile, message: /sha256 does not belong/, place: { column: Number } },
   ])
   t.match((await request(`${gateway.admin}/`)).text, `${lockFile}:${problems[0]?.place?.line}:`, 'the status page')
-  t.match(await run('validate', gateway.file), { code: 1, err: `${lockFile}:${problems[0]?.place?.line}:` })
+  t.match(await run(['validate', gateway.file]), { code: 1, err: `${lockFile}:${problems[0]?.place?.line}:` })
   t.match(await ran('diff'), { code: 1, err: `${lockFile}:` })
-  t.match(await run('up', gateway.file), { code: 1, err: `${lockFile}:` }, 'at start there is no last good one')
+  t.match(await run(['up', gateway.file]), { code: 1, err: `${lockFile}:` }, 'at start there is no last good one')
   weather.setTools([tool('now', 'Something else.')])
   await withheldAre('weather', 1)
   weather.setTools([bad, tool('soon', 'Tells the forecast.'), tool('later', 'New here.')])
@@ -253,7 +233,7 @@ await t.test('a server that does not answer loses nothing', async (t) => {
 await t.test('what the commands say when they cannot', async (t) => {
   const nobody = ['--admin', '127.0.0.1:9']
   for (const [name, ...args] of [['lock'], ['diff'], ['approve', '--all']] as const)
-    t.match(await run(name, gateway.file, ...args, ...nobody), { code: 3, err: /no gateway answers/ }, name)
+    t.match(await run([name, gateway.file, ...args, ...nobody]), { code: 3, err: /no gateway answers/ }, name)
   t.match(await ran('approve'), { code: 2, err: /--all/ })
   t.match(await ran('approve', 'nothing_like_it'), { code: 1, err: /nothing_like_it/ })
 })

@@ -41,11 +41,24 @@ const offers = {
 } as const
 await using both = await serveMcp({ name: 'both', era: 'both', ...offers })
 await using old = await serveMcp({ name: 'old', era: 'stateful', ...offers })
-const servers = { a: [both, {}], o: [old, { prompts: { exclude: ['*'] }, resources: { exclude: ['*'] } }] } as const
+const onlyTools = { prompts: { exclude: ['*'] }, resources: { exclude: ['*'] } } as const
+const MANY = '100000/s'
+const servers = {
+  a: [both, {}],
+  o: [old, onlyTools],
+  r: [
+    old,
+    {
+      ...onlyTools,
+      access: [{ tools: 'look-up', allow: 'anyone' }],
+      limits: { calls: MANY, tools: { 'look*': { calls: MANY, per: 'session' } } },
+    },
+  ],
+} as const
 const withFilters = (filters: readonly JsonObject[], gateway: JsonObject = {}): string =>
   registry(servers, { gateway: { filters, ...gateway } })
 
-await using gateway = await startGateway(withFilters([mirror]))
+await using gateway = await startGateway(withFilters([mirror], { limits: { calls: MANY, per: 'tool' } }))
 await gateway.settled()
 
 // --- the contract ---------------------------------------------------------------------------------------------------
@@ -122,6 +135,28 @@ const cases: readonly Case[] = [
   ['a list', () => inSession('tools/list', {}), onlyMethod('tools/list'), 'stateful', 'broker'],
   ['a list, stateless', () => withoutSession('tools/list', {}), onlyMethod('tools/list'), 'stateless', 'broker'],
   [
+    'a call that rules and limits are about',
+    () => inSession('tools/call', { name: 'r_look-up' }),
+    {
+      ...aTool('r'),
+      'gateway-rule': '5 servers.r.access[0]',
+      'gateway-limit_gateway': 'gateway',
+      'gateway-limit_gateway_of': 'tool:r_look-up',
+      'gateway-limit_server': 'r',
+      'gateway-limit_server_of': 'subject:',
+      'gateway-limit_tool': 'r/look*',
+    },
+    'stateful',
+    'broker',
+  ],
+  [
+    'a call that they deny',
+    () => inSession('tools/call', { name: 'r_wipe' }),
+    onlyMethod('tools/call'),
+    'stateful',
+    'broker',
+  ],
+  [
     'a tool that nobody has',
     () => inSession('tools/call', { name: 'wipe' }),
     onlyMethod('tools/call'),
@@ -172,9 +207,16 @@ await t.test('what filters are told', async (t) => {
       t.match(decision, /^[0-9a-f-]{36}$/)
       t.equal(again, decision)
       t.match(seen, { ...said, 'gateway-era': era, 'gateway-path': path })
-      const never = ['header-method', 'header-toolname', 'mcp-method', 'gateway-method', 'gateway-server'].filter(
-        (key) => !(key in said),
-      )
+      const never = [
+        'header-method',
+        'header-toolname',
+        'mcp-method',
+        'gateway-method',
+        'gateway-server',
+        'gateway-rule',
+        'gateway-limit_server',
+        'gateway-limit_tool',
+      ].filter((key) => !(key in said))
       for (const key of never) t.notOk(key in seen, `nothing about ${key}`)
       t.notOk('header-subject' in seen, 'what a client says in our name is not heard')
     })

@@ -75,7 +75,11 @@ await t.test('only what changed is pushed', async (t) => {
     ['a list timeout', entry({ listTimeout: '4s' }), {}],
     ['a description', entry({ description: 'x' }), {}],
     ['what it may ask of clients', entry({ client: [] }), {}],
-    ['origins', registry({ a: [a, {}] }, { gateway: { origins: ['https://app.example.com'] } }), {}],
+    [
+      'origins',
+      registry({ a: [a, {}] }, { gateway: { origins: ['https://app.example.com'] } }),
+      { RouteConfiguration: 1 },
+    ],
     ['a timeout', entry({ timeout: '59s' }), { RouteConfiguration: 1 }],
     ['the largest body', registry({ a: [a, {}] }, { gateway: { maxBody: '5MiB' } }), { RouteConfiguration: 1 }],
     ['a server more', both, { Cluster: 1, RouteConfiguration: 1 }],

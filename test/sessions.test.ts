@@ -15,9 +15,22 @@ const claims: SessionClaims = {
   features: ['elicitation'],
   clientName: 'client',
   clientVersion: '1',
+  principal: '',
+  view: '',
 }
-const state = { principal: 'alice', server: 'weather', method: 'tools/call', digest: 'd', handle: 'h', expiresMs: 100 }
+const state = {
+  principal: 'alice',
+  view: '',
+  server: 'weather',
+  method: 'tools/call',
+  digest: 'd',
+  handle: 'h',
+  expiresMs: 100,
+}
 const { key: _key, createdMs: _createdMs, ...negotiated } = claims
+
+/** As everybody is while nobody is authenticated. */
+const NOBODY = { principal: '', view: '' }
 
 await t.test('a sealed id opens with its key only, and is visible ASCII', async (t) => {
   const one = sealer(randomBytes(32))
@@ -85,6 +98,7 @@ await t.test('a request state opens for its own request, in its time', async (t)
       { name: 'at its last moment', nowMs: 100, handle: 'h' },
       { name: 'after it', nowMs: 101, handle: undefined },
       { name: 'another principal', binding: { principal: 'eve' }, handle: undefined },
+      { name: 'another view', binding: { view: 'oncall' }, handle: undefined },
       { name: 'another server', binding: { server: 'other' }, handle: undefined },
       { name: 'another method', binding: { method: 'prompts/get' }, handle: undefined },
       { name: 'another request', binding: { digest: 'e' }, handle: undefined },
@@ -119,17 +133,17 @@ await t.test('the table', async (t) => {
 
   await t.test('finds what it began, not what ended', async (t) => {
     const { id, session } = table.begin(negotiated)
-    t.equal(table.find(id), session)
+    t.equal(table.find(id, NOBODY), session)
     table.end(session)
-    t.equal(table.find(id), undefined)
-    t.equal(table.find(id), undefined, 'still dead the second time')
+    t.equal(table.find(id, NOBODY), undefined)
+    t.equal(table.find(id, NOBODY), undefined, 'still dead the second time')
   })
-  await t.test('a forged id is nobody', async (t) => t.equal(table.find('forged'), undefined))
+  await t.test('a forged id is nobody', async (t) => t.equal(table.find('forged', NOBODY), undefined))
   await t.test('idle sessions are named, used ones are not', async (t) => {
     const a = table.begin(negotiated)
     const b = table.begin(negotiated)
     nowMs += 900
-    table.find(b.id)
+    table.find(b.id, NOBODY)
     nowMs += 200
     t.strictSame(table.sweep(), [a.session])
   })
@@ -159,17 +173,17 @@ await t.test('with the same key an id outlives a restart; an ended one does not 
   const kept = before.begin(negotiated)
   nowMs += 10
   const after = tableAt(key, () => nowMs)
-  const revived = after.find(kept.id)
+  const revived = after.find(kept.id, NOBODY)
   t.equal(revived?.claims.key, kept.session.claims.key)
-  t.equal(after.find(kept.id), revived, 'the same session each time')
+  t.equal(after.find(kept.id, NOBODY), revived, 'the same session each time')
   if (revived !== undefined) after.end(revived)
-  t.equal(after.find(kept.id), undefined, 'ended here, although the seal is good')
+  t.equal(after.find(kept.id, NOBODY), undefined, 'ended here, although the seal is good')
   nowMs += 8 * 24 * 3600 * 1000
   t.equal(
-    tableAt(key, () => nowMs).find(before.begin(negotiated).id),
+    tableAt(key, () => nowMs).find(before.begin(negotiated).id, NOBODY),
     undefined,
     'made in the same millisecond by another process',
   )
   const old = tableAt(key, () => 0).begin(negotiated)
-  t.equal(tableAt(key, () => nowMs).find(old.id), undefined, 'too old')
+  t.equal(tableAt(key, () => nowMs).find(old.id, NOBODY), undefined, 'too old')
 })

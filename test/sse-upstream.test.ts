@@ -5,6 +5,7 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t from 'tap'
+import { nobody } from '../src/broker/caller.ts'
 import { ClientState } from '../src/broker/client-session.ts'
 import { innerClient } from '../src/broker/inner-client.ts'
 import type { ServerMessage } from '../src/broker/server-message.ts'
@@ -69,6 +70,8 @@ const upstreamAt = (socket: string, changes: Partial<HttpServer> = {}) => {
         features: capabilities === '{}' ? [] : ['elicitation'],
         clientName: name,
         clientVersion: '1',
+        principal: '',
+        view: '',
       }).session,
     )
   return {
@@ -203,6 +206,7 @@ await t.test('what it offers', async (t) => {
   })
   await t.test('a stateless request is not for it', async (t) => {
     const outcome = await upstream.pass({
+      caller: nobody,
       id: '1',
       method: 'tools/call',
       body: Buffer.from('{}'),

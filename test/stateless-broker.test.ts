@@ -2,6 +2,7 @@
 import t from 'tap'
 import type { Outcome } from '../src/broker/upstream.ts'
 import { request } from './support/http-request.ts'
+import { connect } from './support/raw-client.ts'
 import type { JsonObject, Message } from './support/raw-json.ts'
 import { rawMember } from './support/raw-json.ts'
 import { scriptedBroker, type ScriptedServer } from './support/scripted-broker.ts'
@@ -648,7 +649,7 @@ await t.test('which server gets it, and how', async (t) => {
       const request = stage.pooled.at(-1)
       if (request === undefined) throw new Error('nothing came')
       t.same(
-        [request.principal, request.method, request.row.server, request.upstream.server.name],
+        [request.caller.principal.key, request.method, request.row.server, request.upstream.server.name],
         ['', method, 'old', 'old'],
       )
       t.equal(request.bytes.toString('utf8', request.literal.start, request.literal.end), literal)
@@ -890,4 +891,35 @@ await t.test('listen streams', async (t) => {
     })
     t.match([refused.status, refused.message?.error], [503, { code: -32603, data: { reason: 'stopping' } }])
   })
+})
+
+await t.test('streams end with the token that opened them', async (t) => {
+  const principals = { short: 1000, long: 2000 } as const
+  const isKnown = (name: string | undefined): name is keyof typeof principals =>
+    name !== undefined && Object.hasOwn(principals, name)
+  await using own = await scriptedBroker({ a: { eras: ['stateless', 'stateful'], tools: [tool('t')] } }, undefined, {
+    identify: (authorization) =>
+      isKnown(authorization)
+        ? {
+            ok: true,
+            principal: { subject: authorization, key: authorization, claims: { exp: principals[authorization] } },
+          }
+        : { ok: false, reason: 'no-token', detail: 'none' },
+  })
+  const headersOf = (authorization: string) => ({ headers: { authorization } })
+  await using first = stateless({ url: own.url, ...headersOf('short') })
+  await using second = stateless({ url: own.url, ...headersOf('long') })
+  const short = await first.listen({ toolsListChanged: true })
+  const long = await second.listen({ toolsListChanged: true })
+  await using session = await connect(own.url, headersOf('short'))
+  const stream = await session.stream()
+  own.broker.expire(999_000)
+  t.equal(own.broker.listeners.size, 2)
+  own.broker.expire(1_001_000)
+  await Promise.all([short.ended, stream.ended])
+  t.match(short.heard.at(-1)?.result, { resultType: 'complete' })
+  t.equal(own.broker.listeners.size, 1)
+  own.broker.expire(2_001_000)
+  await long.ended
+  t.equal(own.broker.listeners.size, 0)
 })

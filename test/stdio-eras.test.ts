@@ -1,6 +1,7 @@
 /** Child processes and the two eras: how it is found out which one a process speaks, and what a pipe needs that HTTP does not. */
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { nobody } from '../src/broker/caller.ts'
 import { spawnStdio, type StdioProcess } from '../src/broker/stdio-process.ts'
 import { stdioUpstream } from '../src/broker/stdio-upstream.ts'
 import type { Outcome, StatelessCall } from '../src/broker/upstream.ts'
@@ -81,7 +82,7 @@ const pass = ({ upstream }: Pick<Stage, 'upstream'>, tool: string, sending: Send
   const { id = '1', args = '{}', more, onMessage = () => undefined, signal = new AbortController().signal } = sending
   const params = `{"name":"${tool}","arguments":${args},"_meta":{${meta(more)}}}`
   const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":${params}}`)
-  return upstream.pass({ id, method: 'tools/call', body, headers: {}, onMessage, signal })
+  return upstream.pass({ caller: nobody, id, method: 'tools/call', body, headers: {}, onMessage, signal })
 }
 const says = (outcome: Outcome): string => {
   const body = outcome.kind === 'answered' ? outcome.body.toString() : outcome.detail

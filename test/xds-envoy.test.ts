@@ -7,19 +7,20 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import protobuf from 'protobufjs'
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { INNER_REPLY } from '../src/mcp/headers.ts'
-import { type Registry, Secret, type Server } from '../src/registry/model.ts'
+import { type Auth, type Limits, type Registry, Secret, type Server } from '../src/registry/model.ts'
 import type { AccessLogEntry } from '../src/xds/access-log-entry.ts'
 import { bootstrap } from '../src/xds/bootstrap.ts'
 import type { Message, Value } from '../src/xds/pack.ts'
 import { messageTypes } from '../src/xds/proto-types.ts'
 import { rendered, yamlText } from '../src/xds/render.ts'
-import { type Resources, resources } from '../src/xds/resources.ts'
+import { type Live, nothingLive, type Resources, resources } from '../src/xds/resources.ts'
 import type { RunPaths } from '../src/xds/run-paths.ts'
 import { serveXds, type XdsServer } from '../src/xds/server.ts'
 import { snapshot } from '../src/xds/snapshot.ts'
-import { CLUSTER, LISTENER, SECRET } from '../src/xds/type-url.ts'
+import { CLUSTER, EXTENSION, LISTENER, SECRET } from '../src/xds/type-url.ts'
 import { envoyBinary, startEnvoy, temporaryRun, type TestEnvoy, validateConfig } from './support/envoy.ts'
 import { envoyFields } from './support/envoy-descriptors.ts'
 import { type Reply, request, type RequestOptions } from './support/http-request.ts'
@@ -89,7 +90,7 @@ const stub = async (t: Test, answer: Answer, at: { path?: string; tls?: https.Se
 }
 
 /** What the obedient processor is asked for. */
-type Want = Partial<Readonly<Record<'cluster' | 'path' | 'id' | 'body' | 'close', string>>>
+type Want = Partial<Readonly<Record<'cluster' | 'path' | 'id' | 'limits' | 'body' | 'close', string>>>
 
 interface Gateway {
   readonly run: RunPaths
@@ -100,6 +101,8 @@ interface Gateway {
   readonly logged: AccessLogEntry[]
   /** The management server; another one after a restart. */
   xds: XdsServer
+  /** What was fetched so far; counts from the next publication on. */
+  live: Live
   registry(servers: readonly Server[], changes?: Partial<Registry['gateway']>): Registry
   resources(servers: readonly Server[]): Resources
   publish(servers: readonly Server[]): ReturnType<XdsServer['publish']>
@@ -128,7 +131,13 @@ const innerCall = (socketPath: string, cluster: string, path: string): Promise<R
 const start = async (
   t: Test,
   servers: readonly Server[],
-  options: { brokerAnswer?: Answer; changes?: Partial<Registry['gateway']>; systemCa?: string } = {},
+  options: {
+    brokerAnswer?: Answer
+    changes?: Partial<Registry['gateway']>
+    views?: readonly string[]
+    live?: Live
+    systemCa?: string
+  } = {},
 ): Promise<Gateway> => {
   const { run, directory, ...room } = await temporaryRun()
   t.teardown(() => room[Symbol.asyncDispose]())
@@ -141,9 +150,13 @@ const start = async (
   xds.onAccessLog((entries) => logged.push(...entries))
   const envoy = await startEnvoy({ bootstrapYaml: yamlText(bootstrap({ nodeId: 'one', run })), adminSocket: run.admin })
   t.teardown(() => envoy[Symbol.asyncDispose]())
-  const registry: Gateway['registry'] = (list, changes) => registryOf(port, list, { ...options.changes, ...changes })
+  const views = (options.views ?? []).map((name) => ({ name, place: { line: 1, column: 1 } }))
+  const registry: Gateway['registry'] = (list, changes) => ({
+    ...registryOf(port, list, { ...options.changes, ...changes }),
+    views,
+  })
   const built: Gateway['resources'] = (list) =>
-    resources(registry(list), run, options.systemCa ?? join(certs, 'ca.pem'))
+    resources(registry(list), run, options.systemCa ?? join(certs, 'ca.pem'), gateway.live)
   const gateway: Gateway = {
     run,
     directory,
@@ -152,6 +165,7 @@ const start = async (
     envoy,
     logged,
     xds,
+    live: options.live ?? nothingLive,
     registry,
     resources: built,
     publish: (list) => gateway.xds.publish(snapshot(built(list)), WAIT_MS),
@@ -176,6 +190,10 @@ const start = async (
 
 const url = ({ port }: Stub): string => `http://127.0.0.1:${port}/mcp`
 
+const NOT_SENT_BEFORE_1_40: readonly string[] = [
+  'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit.enable_retry_after_header',
+]
+
 void t.test('every field of our slice is one of that Envoy, by name, type, label and number', async (t) => {
   const ours = messageTypes().filter(({ fullName }) => !fullName.startsWith('.google.protobuf.'))
   const files = new Set(ours.map(({ filename }) => filename?.replace(/^.*\/protos\//, '') ?? ''))
@@ -189,6 +207,7 @@ void t.test('every field of our slice is one of that Envoy, by name, type, label
           ? `map<${field.keyType}, ${typeName(field)}>`
           : `${field.repeated ? 'repeated ' : ''}${typeName(field)}`
       const name = `${message.fullName.slice(1)}.${field.name}`
+      if (NOT_SENT_BEFORE_1_40.includes(name) && !theirs.has(name)) continue
       t.equal(`${type} = ${field.id}`, theirs.get(name), name)
     }
 })
@@ -809,4 +828,360 @@ void t.test('a push of many servers, with one bad among them', async (t) => {
   await until(() => gateway.xds.status()[0]?.nacks[0])
   t.match(gateway.xds.status()[0]?.nacks, [{ name: 'mcp.s5', path: 'servers.s5' }])
   t.equal((await gateway.call({ cluster: 'direct.s5' })).status, 200, 'its last good version serves on')
+})
+
+const RESOURCE = 'https://mcp.example.com/mcp'
+const METADATA_URL = 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp'
+const auth: Auth = {
+  place: { line: 3, column: 3 },
+  issuer: 'https://idp.example.com/realms/tools',
+  audience: RESOURCE,
+  jwks: { kind: 'discovered' },
+  skewMs: 60_000,
+}
+
+/** Keys of an issuer, and tokens made with them. */
+const issuer = async (kid: string) => {
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
+  const key = { ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' }
+  const now = Math.floor(Date.now() / 1000)
+  const good = { iss: auth.issuer, sub: 'ann', aud: RESOURCE, exp: now + 3600 }
+  const signed = (claims: object = {}, by = kid): Promise<string> =>
+    new SignJWT({ ...good, ...claims }).setProtectedHeader({ alg: 'ES256', kid: by }).sign(privateKey)
+  return { key, now, good, signed }
+}
+
+const UNKNOWN_KEY = "jwt_authn_access_denied{Jwks_doesn't_have_key"
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+
+void t.test('tokens: who has none, or a bad one, is told where to get one, and gets no further', async (t) => {
+  const server = await stub(t, json)
+  const { key, now, good, signed } = await issuer('one')
+  const other = await issuer('one')
+  const gateway = await start(t, [httpServer('a', url(server))], {
+    changes: { auth, url: RESOURCE },
+    views: ['oncall', 'audit'],
+    live: { ...nothingLive, jwks: JSON.stringify({ keys: [key] }) },
+    brokerAnswer: (_seen, response) => {
+      response.writeHead(401, { 'www-authenticate': 'Bearer of="the broker"' }).end('{}')
+    },
+  })
+  const publicPem = new TextEncoder().encode(JSON.stringify(key))
+  const at = (path: string, headers: Readonly<Record<string, string>> = {}) =>
+    request(`http://127.0.0.1:${gateway.port}${path}`, {
+      body: '{}',
+      headers: { 'content-type': 'application/json', 'want-cluster': 'direct.a', ...headers },
+    })
+
+  const missing = `Bearer resource_metadata="${METADATA_URL}"`
+  const invalid = `Bearer error="invalid_token", resource_metadata="${METADATA_URL}"`
+  const ofView = (challenge: string, view: string) => challenge.replace(/"$/, `/${view}"`)
+  const token = await signed()
+  const refused: readonly (readonly [string, string, Readonly<Record<string, string>>, string])[] = [
+    ['no token', '/mcp', {}, missing],
+    ['no token at a view', '/mcp/oncall', {}, ofView(missing, 'oncall')],
+    ['no token below a view', '/mcp/oncall/x', {}, ofView(missing, 'oncall')],
+    ['no token at a view that is not', '/mcp/oncallx', {}, missing],
+    ['no token and a query', '/mcp?x=1', {}, missing],
+    ['the token in the query', `/mcp?access_token=${token}`, {}, missing],
+    ['the token in a cookie', '/mcp', { cookie: `access_token=${token}` }, missing],
+    ['another scheme', '/mcp', { authorization: 'Basic eDp5' }, missing],
+    ['a path in disguise', '//mcp', {}, missing],
+    ['a path in another disguise', '/x/../%6dcp', {}, missing],
+    ['no JWT', '/mcp', bearer('x'), invalid],
+    ['expired', '/mcp', bearer(await signed({ exp: now - 120 })), invalid],
+    ['without exp', '/mcp', bearer(await signed({ exp: undefined })), invalid],
+    ['not valid yet', '/mcp', bearer(await signed({ nbf: now + 120 })), invalid],
+    ['for somebody else', '/mcp', bearer(await signed({ aud: 'https://other.example.com/mcp' })), invalid],
+    ['for nobody', '/mcp', bearer(await signed({ aud: undefined })), invalid],
+    ['of another issuer', '/mcp', bearer(await signed({ iss: 'https://other.example.com' })), invalid],
+    ['of no issuer', '/mcp', bearer(await signed({ iss: undefined })), invalid],
+    ['signed by another key of that name', '/mcp', bearer(await other.signed()), invalid],
+    ['signed by a key of another name', '/mcp', bearer(await other.signed({}, 'two')), invalid],
+    ['not signed', '/mcp', bearer(new UnsecuredJWT(good).encode()), invalid],
+    [
+      'signed with the public key',
+      '/mcp',
+      bearer(await new SignJWT(good).setProtectedHeader({ alg: 'HS256', kid: 'one' }).sign(publicPem)),
+      invalid,
+    ],
+    ['with more behind it', '/mcp', { authorization: `Bearer ${token}, Bearer ${token}` }, invalid],
+    ['for a view, at the gateway', '/mcp', bearer(await signed({ aud: `${RESOURCE}/oncall` })), invalid],
+    [
+      'for a view, at another',
+      '/mcp/audit',
+      bearer(await signed({ aud: `${RESOURCE}/oncall` })),
+      ofView(invalid, 'audit'),
+    ],
+  ]
+  for (const [name, path, headers, challenge] of refused) {
+    const reply = await at(path, headers)
+    t.match(
+      reply,
+      { status: 401, headers: { 'content-type': 'application/json', 'www-authenticate': challenge } },
+      name,
+    )
+    const { id, error } = JSON.parse(reply.text)
+    const reason = challenge.includes('error=') ? 'bad-token' : 'no-token'
+    t.match({ id, error }, { id: null, error: { code: -32000, data: { reason } } }, name)
+  }
+  t.equal(server.seen.length + gateway.broker.seen.length, 0, 'nobody saw any of them')
+
+  const { until, wake } = waitingRoom()
+  gateway.xds.onAccessLog(wake)
+  // By these words the gateway learns that the issuer may have new keys.
+  await until(() => gateway.logged.find(({ details }) => details.startsWith(UNKNOWN_KEY)))
+
+  const accepted: readonly (readonly [string, string, Readonly<Record<string, string>>])[] = [
+    ['for the gateway', '/mcp', bearer(token)],
+    ['the scheme in lower case', '/mcp', { authorization: `bearer ${token}` }],
+    ['for the gateway and others', '/mcp', bearer(await signed({ aud: ['https://x', RESOURCE] }))],
+    ['for the gateway, at a view', '/mcp/oncall', bearer(token)],
+    ['for a view, there', '/mcp/oncall', bearer(await signed({ aud: `${RESOURCE}/oncall` }))],
+    ['expired within the skew', '/mcp', bearer(await signed({ exp: now - 20 }))],
+  ]
+  for (const [name, path, headers] of accepted) {
+    const reply = await at(path, headers)
+    t.equal(reply.status, 200, `${name}: ${reply.text}`)
+    t.match(server.seen.at(-1)?.headers, { 'seen-subject': 'ann', authorization: undefined }, name)
+  }
+  t.equal(server.seen.length, accepted.length)
+
+  const elsewhere = await at('/.well-known/oauth-protected-resource', { 'want-cluster': 'mcp.broker' })
+  t.equal(elsewhere.headers['www-authenticate'], 'Bearer of="the broker"', "the broker's own challenge passes")
+  const passed = await at('/mcp', { ...bearer(token), 'want-cluster': 'mcp.broker' })
+  t.equal(passed.status, 401)
+  t.equal(passed.headers['www-authenticate'], 'Bearer of="the broker"')
+  t.equal(gateway.broker.seen.at(-1)?.headers.authorization, `Bearer ${token}`, 'the broker verifies it again')
+})
+
+void t.test('keys: none yet, others, unusable ones; and an address that changes', async (t) => {
+  const server = await stub(t, json)
+  const { key, signed } = await issuer('one')
+  const next = await issuer('two')
+  const unusable = { kty: 'EC', crv: 'secp256k1', x: 'AA', y: 'AA', kid: 'three', use: 'sig' }
+  const servers = [httpServer('a', url(server))]
+  const gateway = await start(t, servers, { changes: { auth, url: RESOURCE } })
+  const call = (token: string, path = '/mcp') =>
+    request(`http://127.0.0.1:${gateway.port}${path}`, {
+      body: '{}',
+      headers: { 'content-type': 'application/json', 'want-cluster': 'direct.a', ...bearer(token) },
+    })
+  const token = await signed()
+  for (const path of ['/mcp', '/mcp/x', '/mcp?x']) {
+    const closed = await call(token, path)
+    t.match(closed, { status: 503, headers: { 'retry-after': '5' } }, path)
+    t.match(JSON.parse(closed.text).error, { code: -32603, data: { reason: 'no-keys' } })
+  }
+  t.equal(server.seen.length, 0)
+  t.equal((await call(token, '/.well-known/oauth-protected-resource')).status, 200, 'what is public stays open')
+
+  const steps: readonly (readonly [string, readonly unknown[], number, number])[] = [
+    ['the first key', [key], 200, 401],
+    ['both keys', [key, next.key], 200, 200],
+    ['a key that Envoy cannot use, beside one', [unusable, next.key], 401, 200],
+    ['the second key', [next.key], 401, 200],
+  ]
+  const later = await next.signed()
+  for (const [name, keys, first, second] of steps) {
+    gateway.live = { ...nothingLive, jwks: JSON.stringify({ keys }) }
+    t.match(await gateway.publish(servers), { envoys: 1, of: 1 }, name)
+    t.equal((await call(token)).status, first, name)
+    t.equal((await call(later)).status, second, name)
+  }
+
+  const { until, wake } = waitingRoom()
+  gateway.xds.onApplied(wake)
+  const nacked: Resources = {
+    ...gateway.resources(servers),
+    [EXTENSION]: resources(gateway.registry(servers), gateway.run, '/x', { ...nothingLive, jwks: 'none' })[EXTENSION],
+  }
+  void gateway.xds.publish(snapshot(nacked))
+  await until(() => gateway.xds.status()[0]?.nacks[0])
+  t.match(gateway.xds.status()[0]?.nacks, [{ name: 'mcp_jwt', path: 'gateway.auth', place: auth.place }])
+  t.equal((await call(later)).status, 200, 'the last good keys stay')
+
+  const moved = resources(
+    gateway.registry(servers, { url: 'https://other.example.com/x/mcp' }),
+    gateway.run,
+    join(certs, 'ca.pem'),
+    gateway.live,
+  )
+  t.match(await gateway.xds.publish(snapshot(moved), WAIT_MS), { envoys: 1, of: 1 })
+  t.equal(
+    (await call('x')).headers['www-authenticate'],
+    'Bearer error="invalid_token", resource_metadata="https://other.example.com/.well-known/oauth-protected-resource/x/mcp"',
+  )
+  const open = resources(registryOf(gateway.port, servers), gateway.run, join(certs, 'ca.pem'))
+  t.match(await gateway.xds.publish(snapshot(open), WAIT_MS), { envoys: 1, of: 1 })
+  t.equal((await call('x')).status, 200, 'no longer asked for')
+  t.equal(await gateway.envoy.stat('listener_manager.listener_modified'), 0)
+  t.equal(await gateway.envoy.stat('listener_manager.listener_in_place_updated'), 0)
+  t.notMatch(gateway.envoy.log(), new RegExp(token.slice(-20)))
+})
+
+void t.test('browsers: pages of allowed origins may ask, and read the answers', async (t) => {
+  const server = await stub(t, json)
+  const { key, signed } = await issuer('one')
+  const gateway = await start(t, [httpServer('a', url(server))], {
+    changes: { auth, url: RESOURCE, origins: ['https://app.example.com'] },
+    live: { ...nothingLive, jwks: JSON.stringify({ keys: [key] }) },
+  })
+  const ask = (origin: string, options: RequestOptions = {}) =>
+    request(`http://127.0.0.1:${gateway.port}/mcp`, {
+      ...options,
+      headers: { origin, 'want-cluster': 'mcp.broker', ...options.headers },
+    })
+  const preflight = {
+    method: 'OPTIONS',
+    headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization,mcp-param-x' },
+  }
+  const token = bearer(await signed())
+  const mine = [
+    'https://app.example.com',
+    'http://localhost:3000',
+    'https://localhost',
+    'http://127.0.0.1:1',
+    'http://[::1]:8080',
+  ]
+  for (const origin of mine) {
+    const first = await ask(origin, preflight)
+    t.equal(first.status, 200, `${origin}: no token is asked for`)
+    t.match(first.headers, {
+      'access-control-allow-origin': origin,
+      'access-control-allow-methods': 'GET, POST, DELETE, OPTIONS',
+      'access-control-allow-headers': /^authorization, content-type, accept, mcp-session-id,.*, \*$/,
+      'access-control-max-age': '3600',
+      'access-control-allow-credentials': undefined,
+    })
+    for (const [headers, status] of [
+      [{}, 401],
+      [token, 200],
+    ] as const) {
+      const reply = await ask(origin, { body: '{}', headers })
+      t.equal(reply.status, status)
+      t.match(reply.headers, {
+        'access-control-allow-origin': origin,
+        'access-control-expose-headers': 'mcp-session-id, mcp-protocol-version, www-authenticate, retry-after',
+      })
+    }
+  }
+  const before = gateway.broker.seen.length
+  const others = [
+    'https://app.example.com.evil.example',
+    'https://evil.example?https://app.example.com',
+    'http://localhost.evil.example',
+    'http://127.0.0.1.evil.example',
+    'http://localhost:3000.evil.example',
+    'null',
+  ]
+  for (const origin of others) {
+    const first = await ask(origin, preflight)
+    t.equal(first.headers['access-control-allow-origin'], undefined, origin)
+    const reply = await ask(origin, { body: '{}' })
+    t.match(reply, { status: 401, headers: { 'access-control-allow-origin': undefined } }, origin)
+  }
+  t.equal(gateway.broker.seen.length, before + others.length, 'the first question of theirs is for ext_proc to refuse')
+})
+
+void t.test(
+  'limits: each of its own bucket, told when to come back, and changed without forgetting the others',
+  async (t) => {
+    const server = await stub(t, json)
+    const place = { line: 1, column: 1 }
+    const per = (calls: number, perMs = 3_600_000): Limits => ({
+      rate: { calls, perMs, per: 'subject', place },
+      tools: [],
+    })
+    const limited = httpServer('a', url(server), {
+      limits: { ...per(2), tools: [{ pattern: 'search_*', rate: { calls: 1, perMs: 3_600_000, per: 'tool', place } }] },
+    })
+    const servers = [limited, httpServer('b', url(server))]
+    const gateway = await start(t, servers, { changes: { limits: per(4) } })
+    const of = (limits: Readonly<Record<string, string>>) =>
+      gateway.call(
+        { cluster: 'direct.a', id: '7', limits: JSON.stringify(limits) },
+        { headers: { origin: 'http://localhost' } },
+      )
+    const onServer = (who: string) => ({ limit_server: 'a', limit_server_of: `subject:${who}` })
+    const onTool = (tool: string) => ({ limit_tool: 'a/search_*', limit_tool_of: `tool:${tool}` })
+    const onGateway = (who: string) => ({ limit_gateway: 'gateway', limit_gateway_of: `subject:${who}` })
+    // Before 1.40 it can't say when.
+    const tells = !gateway.xds.status()[0]?.version.startsWith('1.39.')
+    const steps: readonly (readonly [string, Readonly<Record<string, string>>, number, number?])[] = [
+      ['one of two', onServer('ann'), 200],
+      ['two of two', onServer('ann'), 200],
+      ['a third', onServer('ann'), 429, 1800],
+      ['somebody else', onServer('bob'), 200],
+      ['nobody in particular', onServer(''), 200],
+      ['a tool', onTool('search_a'), 200],
+      ['again', onTool('search_a'), 429, 3600],
+      ['another tool', onTool('search_b'), 200],
+      ['all of them', { ...onServer('eve'), ...onTool('search_c'), ...onGateway('eve') }, 200],
+      ['all of them, one is used up', { ...onServer('eve'), ...onTool('search_c'), ...onGateway('eve') }, 429, 3600],
+      ['the gateway', onGateway('joe'), 200],
+      ['a bucket that is not', { limit_server: 'b', limit_server_of: 'ann' }, 200],
+      ['nothing', {}, 200],
+    ]
+    for (const [name, limits, status, wait] of steps) {
+      const reply = await of(limits)
+      t.equal(reply.status, status, name)
+      if (wait === undefined) continue
+      const seconds = Number(reply.headers['retry-after'])
+      t.ok(tells ? seconds > wait / 2 && seconds <= wait : seconds === 1, `${name}: again after ${seconds} s`)
+      t.equal(reply.headers['access-control-allow-origin'], 'http://localhost')
+      t.match(JSON.parse(reply.text), { id: 7, error: { code: -32603, data: { reason: 'rate-limited' } } }, name)
+    }
+    t.match(await gateway.publish([limited, httpServer('c', url(server))]), { envoys: 1, of: 1 })
+    t.equal((await of(onServer('ann'))).status, 429, 'another server changes nothing')
+    t.match(await gateway.publish([httpServer('a', url(server), { limits: per(20) })]), { envoys: 1, of: 1 })
+    for (let call = 0; call < 20; call += 1) t.equal((await of(onServer('ann'))).status, 200)
+    t.equal((await of(onServer('ann'))).status, 429)
+    t.equal(await gateway.envoy.stat('listener_manager.listener_modified'), 0)
+  },
+)
+
+void t.test(
+  'a token of our own for a server: before it is there nothing goes out, then it does, on both paths',
+  async (t) => {
+    const server = await stub(t, json)
+    const place = { line: 5, column: 3 }
+    const oauth = { token: 'https://idp.example.com/token', client: 'us', scopes: [], place }
+    const servers = [httpServer('a', url(server), { oauth, forward: ['x-tenant'] })]
+    const gateway = await start(t, servers, { brokerAnswer: json })
+    const both = async (): Promise<readonly Reply[]> => [
+      await gateway.call({ cluster: 'direct.a' }, { headers: { authorization: 'Bearer client', 'x-tenant': 't' } }),
+      await gateway.inner('mcp.a'),
+    ]
+    const without = await both()
+    t.equal(without[0]?.status, 502)
+    t.match(without[0]?.text, /"code":-32603,.*"reason":"no-credential"/)
+    t.match(without[1]?.headers, { [INNER_REPLY]: '- failed_to_inject_credential' })
+    t.equal(gateway.broker.seen.length, 0, 'there is nothing to replay')
+    t.equal(server.seen.length, 0, 'nothing goes out')
+    for (const value of ['Bearer one', 'Bearer two', undefined]) {
+      server.seen.length = 0
+      gateway.live = { ...nothingLive, credentials: new Map(value === undefined ? [] : [['a', new Secret(value)]]) }
+      const clusters = gateway.xds.status()[0]?.types['envoy.config.cluster.v3.Cluster']?.pushes
+      t.match(await gateway.publish(servers), { envoys: 1, of: 1 })
+      t.equal(gateway.xds.status()[0]?.types['envoy.config.cluster.v3.Cluster']?.pushes, clusters, 'the secret alone')
+      await both()
+      t.same(
+        server.seen.map(({ headers }) => headers.authorization),
+        value === undefined ? [] : [value, value],
+      )
+    }
+  },
+)
+
+void t.test('headers of the client that a server gets are those its entry names', async (t) => {
+  const server = await stub(t, json)
+  const forward = ['authorization', 'cookie']
+  const gateway = await start(t, [httpServer('plain', url(server)), httpServer('told', url(server), { forward })])
+  const headers = { authorization: 'Bearer client', cookie: 'a=b' }
+  await gateway.call({ cluster: 'direct.plain' }, { headers })
+  t.match(server.seen[0]?.headers, { authorization: undefined, cookie: undefined })
+  await gateway.call({ cluster: 'direct.told' }, { headers })
+  t.match(server.seen[1]?.headers, headers)
 })

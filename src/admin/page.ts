@@ -55,6 +55,9 @@ const hidden = ({ hidden }: ServerStatus): Html =>
 
 const eras = ({ era }: ServerStatus): string => era?.eras.join(' and ') ?? 'era unknown'
 
+const tokenNote = ({ token }: ServerStatus): Html | string =>
+  token?.obtainedAt === undefined ? '' : html`, token of ${token.obtainedAt}`
+
 const serverRow = (server: ServerStatus): Html => html`<tr>
   <td><b>${server.name}</b>${server.required ? html` <small>required</small>` : ''}<br><small>${server.description}</small></td>
   <td><span class="${server.state}">${server.state}</span><br><small>since ${server.since}</small></td>
@@ -66,7 +69,7 @@ const serverRow = (server: ServerStatus): Html => html`<tr>
   <td class="n">${server.resources}</td><td class="n">${server.templates}</td>
   <td>${server.lastError === undefined ? '' : html`<span class="error">${server.lastError}</span><br>`}<small>${
     server.listsFetchedAt === undefined ? 'lists never fetched' : `lists of ${server.listsFetchedAt}`
-  }${server.stale ? html`, <span class="warning">stale</span>` : ''}</small>${hidden(server)}</td>
+  }${server.stale ? html`, <span class="warning">stale</span>` : ''}${tokenNote(server)}</small>${hidden(server)}</td>
 </tr>`
 
 /** `envoy.config.cluster.v3.Cluster` → `Cluster`. */
@@ -78,6 +81,15 @@ const envoyRow = (file: string, envoy: EnvoyStatus): Html => html`<tr>
   <td>${Object.entries(envoy.types).map(([type, { current, resources }]) => html`<div>${shortName(type)} <span class="${current === resources ? 'ok' : 'warning'}">${current}/${resources}</span></div>`)}</td>
   <td>${envoy.nacks.map((nack) => html`<div><span class="error">${shortName(nack.type)} ${nack.name}</span> ${nack.message} <code>${where(file, nack)}</code></div>`)}</td>
 </tr>`
+
+const authLine = ({ auth }: Status): Html =>
+  auth === undefined
+    ? html``
+    : html`<br><span class="${auth.keys === 0 ? 'error' : auth.problem === undefined ? 'dim' : 'warning'}">tokens of <code>${
+        auth.issuer
+      }</code> for <code>${auth.audience}</code>: ${count(auth.keys, 'key')}${
+        auth.fetchedAt === undefined ? '' : html`, fetched ${auth.fetchedAt}`
+      }</span>`
 
 /** The whole page. It loads itself again every five seconds. */
 export const page = (status: Status): string => {
@@ -92,7 +104,7 @@ export const page = (status: Status): string => {
 <p><code>${status.url}</code><br>
 <span class="${of > 0 && envoys === of ? 'ok' : 'warning'}">applied to ${envoys}/${of} Envoy${took}</span>
 <span class="dim">· ${count(sessions.clients, 'client session')} · ${count(sessions.servers, 'server session')} · ${sessions.pooled} pooled, ${sessions.waiting} waiting for input · ${count(sessions.streams, 'stream')}
-· up since ${status.startedAt}</span><br>
+· up since ${status.startedAt}</span>${authLine(status)}<br>
 <small><code>${registry.file}</code> version ${registry.version}, loaded ${registry.loadedAt} · <a href="/status">JSON</a> · <a href="/metrics">metrics</a> · <a href="/ready">ready</a></small></p>
 ${section(
   'Problems',

@@ -59,6 +59,8 @@ export interface ServerStatus {
     readonly withheld?: true
   }[]
   readonly listsFetchedAt?: string
+  /** The token of our own that it is shown, for one with `oauth` or `exchange`. */
+  readonly token?: { readonly obtainedAt?: string; readonly expiresAt?: string; readonly problem?: string }
   /** The lists are older than they should be: the last refresh failed or is still running. */
   readonly stale: boolean
 }
@@ -108,6 +110,18 @@ export interface AuditStatus {
   readonly fault?: string
 }
 
+/** Whose tokens let clients in, and whether they can be verified. */
+export interface AuthStatus {
+  readonly issuer: string
+  readonly audience: string
+  /** How many of the issuer's keys are known. None: every request is refused. */
+  readonly keys: number
+  /** When they were fetched; absent for those in a file. */
+  readonly fetchedAt?: string
+  /** Why they cannot be had, or not anew. */
+  readonly problem?: string
+}
+
 /** Holds no secret: it is made of names, counts and messages. */
 export interface Status {
   readonly version: string
@@ -132,6 +146,8 @@ export interface Status {
   readonly refusals: readonly Refusal[]
   /** Absent without an audit log. */
   readonly audit?: AuditStatus
+  /** Absent without `gateway.auth`: everybody is let in. */
+  readonly auth?: AuthStatus
 }
 
 /** Whether agents can be served, and what is missing when not. */

@@ -1,21 +1,29 @@
 /** The broker: one MCP server to the clients, many servers behind it; holds the upstreams, the catalogue and the clients. */
+import { randomBytes } from 'node:crypto'
 import { type Catalogue, emptyCatalogue, mergeCatalogue } from '../catalog/catalogue.ts'
-import { type ListMethod, lists, type ServerCatalogue } from '../catalog/server-catalogue.ts'
+import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
 import { members, stringOf } from '../mcp/json-text.ts'
-import type { Era } from '../mcp/versions.ts'
+import { judge, type Thing } from '../policy/judge.ts'
 import type { Registry, Server } from '../registry/model.ts'
+import type { Confirmations } from '../sessions/confirmation.ts'
 import type { ClientSession, SessionTable } from '../sessions/session-table.ts'
+import { announcer } from './announcer.ts'
 import { hear } from './calls.ts'
+import { callLimits } from './call-limits.ts'
+import type { Caller } from './caller.ts'
+import { callerCatalogues } from './caller-catalogues.ts'
 import { ClientState } from './client-session.ts'
 import type { Context } from './context.ts'
 import type { Held } from './event-store.ts'
 import { listeners as makeListeners } from './listen.ts'
-import type { ListKind } from './listen-messages.ts'
 import { ask } from './questions.ts'
+import { conversation, showing } from './server-entry.ts'
 import type { SessionPool } from './session-pool.ts'
+import { taskIds } from './task-ids.ts'
 import type { Upstream, UpstreamEvents } from './upstream.ts'
 
 const MOST_STREAMS = 1024
+const NONE: ReadonlyMap<string, ServerCatalogue> = new Map()
 
 /** Makes the upstream of a server; chosen by the wiring, since the kinds differ in what they need. */
 export type MakeUpstream = (server: Server, events: UpstreamEvents) => Upstream
@@ -24,6 +32,9 @@ interface Options {
   readonly version: string
   readonly sessions: SessionTable
   readonly pool: SessionPool
+  readonly confirmations: Confirmations
+  /** A secret that tasks' names are made with; absent: a new one. */
+  readonly key?: Uint8Array
   /** Listen streams of all clients together; default: 1024. */
   readonly mostStreams?: number
   readonly makeUpstream: MakeUpstream
@@ -47,10 +58,14 @@ export interface Broker extends Context {
    */
   retire(next: Registry): Promise<void>
   client(session: ClientSession): ClientState
+  /** The same; this caller's request is one of the session. */
+  clientFor(session: ClientSession, caller: Caller): ClientState
   /** The states of clients that have one, for keep-alive and counting. */
   clients(): Iterable<ClientState>
   /** Whether some server has a tool of this name of its own. */
   knowsTool(own: string): boolean
+  /** Ends the streams of those whose token is no longer good. */
+  expire(nowMs: number): void
   /** Ends a client's session here and at every server. */
   leave(session: ClientSession): Promise<void>
   close(): Promise<void>
@@ -62,9 +77,12 @@ export const broker = (options: Options): Broker => {
   /** What is kept of what was sent to them, for those that lose a connection. */
   const held: Held = { bytes: 0 }
   const upstreams = new Map<string, Upstream>()
+  const limits = callLimits()
+  const tasks = taskIds(options.key ?? randomBytes(32), () => catalogue.table.policy)
   const listeners = makeListeners({
     upstreams,
     table: () => catalogue.table,
+    taskIds: tasks,
     mostStreams: options.mostStreams ?? MOST_STREAMS,
   })
   /** What a server offered at its old address, until it has answered at the new one. */
@@ -87,40 +105,37 @@ export const broker = (options: Options): Broker => {
   const clientOf = (session: ClientSession): ClientState => {
     const known = clients.get(session)
     if (known !== undefined) return known
-    const made = new ClientState(session, held)
+    const made = new ClientState(session, held, mayHear)
     clients.set(session, made)
     return made
   }
 
-  const merge = (): void => {
-    if (registry === undefined) return
-    const answers = new Map<string, ServerCatalogue>()
-    for (const { name } of registry.servers) {
-      const known = upstreams.get(name)?.catalogue() ?? inherited.get(name)
-      if (known !== undefined) answers.set(name, known)
-    }
-    const before = catalogue
-    catalogue = mergeCatalogue(registry, answers)
-    options.onCatalogue(catalogue)
-    announce(before, catalogue)
+  const mayHear = (caller: Caller, resource: Thing): boolean => {
+    const verdict = judge(catalogue.table.policy, caller, 'resources/subscribe', 'resources', resource)
+    return verdict.allowed && !verdict.confirm
   }
 
-  /** Tells every client that listens which lists are other ones now in its era. */
-  const announce = (before: Catalogue, after: Catalogue): void => {
-    const changed = (era: Era): readonly ListKind[] => {
-      const differs = (...methods: readonly ListMethod[]): boolean =>
-        methods.some((method) => !before.lists[era][method].whole.equals(after.lists[era][method].whole))
-      return [
-        ...(differs('tools/list') ? [lists['tools/list'].kind] : []),
-        ...(differs('prompts/list') ? [lists['prompts/list'].kind] : []),
-        ...(differs('resources/list', 'resources/templates/list') ? [lists['resources/list'].kind] : []),
-      ]
+  const mergeWith = (current: Registry, own: ReadonlyMap<string, ServerCatalogue>): Catalogue => {
+    const answers = new Map<string, ServerCatalogue>()
+    for (const { name } of current.servers) {
+      const known = own.get(name) ?? upstreams.get(name)?.catalogue() ?? inherited.get(name)
+      if (known !== undefined) answers.set(name, known)
     }
-    const notices = changed('stateful').map((kind) =>
-      Buffer.from(`{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`),
-    )
-    for (const client of clients.values()) for (const notice of notices) client.send(notice)
-    listeners.announce(changed('stateless'))
+    return mergeCatalogue(current, answers)
+  }
+  const catalogues = callerCatalogues({
+    upstreams,
+    shared: () => catalogue,
+    merge: (own) => (registry === undefined ? catalogue : mergeWith(registry, own)),
+  })
+  const announce = announcer({ clients: () => clients.values(), listeners, catalogues, shared: () => catalogue })
+
+  const merge = (): void => {
+    if (registry === undefined) return
+    const before = catalogue
+    catalogue = mergeWith(registry, NONE)
+    options.onCatalogue(catalogue)
+    announce.changed(before, catalogue)
   }
 
   const events: UpstreamEvents = {
@@ -128,6 +143,9 @@ export const broker = (options: Options): Broker => {
       if (upstreams.get(upstream.server.name) !== upstream) return
       options.onState(upstream)
       merge()
+    },
+    changedFor(upstream, isMeant) {
+      if (upstreams.get(upstream.server.name) === upstream) announce.changedFor(isMeant)
     },
     capped: options.onCapped,
     shared(upstream, message) {
@@ -177,9 +195,21 @@ export const broker = (options: Options): Broker => {
     version: options.version,
     sessions,
     pool,
+    confirmations: options.confirmations,
     listeners,
     upstreams,
     catalogue: () => catalogue,
+    catalogueFor: (caller) => catalogues.of(caller),
+    taskIds: tasks,
+    callLimits: limits,
+    mayOpenStream({ principal }, instead) {
+      const most = registry?.gateway.limits?.streams
+      if (most === undefined) return true
+      const theirs = [...clients.values()].filter(
+        (client) => client !== instead && client.hasStream && client.session.claims.principal === principal.key,
+      )
+      return theirs.length + listeners.countOf(principal.key) < most
+    },
     settled: async () => {
       // A server added later never holds up the lists of the others: its tools are announced when they are known.
       await first
@@ -242,6 +272,20 @@ export const broker = (options: Options): Broker => {
       return ownTools.names.has(own)
     },
     client: clientOf,
+    clientFor(session, caller) {
+      const client = clientOf(session)
+      const before = client.caller
+      client.caller = caller
+      announce.moved(client, before)
+      return client
+    },
+    expire(nowMs) {
+      const skewMs = registry?.gateway.auth?.skewMs ?? 0
+      const isOver = ({ principal: { claims } }: Caller): boolean =>
+        typeof claims['exp'] === 'number' && claims['exp'] * 1000 + skewMs < nowMs
+      for (const client of clients.values()) if (client.hasStream && isOver(client.caller)) client.closeStream()
+      listeners.end(isOver)
+    },
     clients: () => clients.values(),
     async leave(session) {
       const client = clientOf(session)
@@ -269,27 +313,3 @@ const uriOf = (bytes: Buffer): string => {
   const uri = params === undefined ? undefined : members(bytes, params).get('uri')
   return uri === undefined ? '' : stringOf(bytes, uri)
 }
-
-/**
- * What makes two entries the same conversation, so that sessions, streams and calls go on: names, patterns, time limits,
- * credential and certificates may differ, address, command and what it may ask of clients may not.
- */
-const conversation = (server: Server): string => {
-  const shared = [server.kind, [...server.client].sort()]
-  return server.kind === 'http'
-    ? JSON.stringify([...shared, server.endpoint, server.transport])
-    : JSON.stringify([...shared, server.command, server.args, [...server.env], server.cwd])
-}
-
-/** What we show a server to be let in, and what it has to show: with another one, a server that was down may be up. */
-const showing = (server: Server): string =>
-  server.kind === 'http'
-    ? JSON.stringify([
-        server.credential?.header,
-        server.credential?.value.reveal(),
-        server.tls.ca,
-        server.tls.sni,
-        server.tls.client?.cert,
-        server.tls.client?.key.reveal(),
-      ])
-    : ''

@@ -1,9 +1,12 @@
 /** Requests that one server answers: found in the routing table, given the server's own names, run, and the answer handed on. */
 import type { Row, RoutingTable } from '../catalog/routing-table.ts'
 import { resourceRow } from '../catalog/routing-table.ts'
+import { verdictOn } from '../catalog/thing.ts'
 import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
-import type { Era } from '../mcp/versions.ts'
+import type { Kind, MethodName } from '../mcp/methods.ts'
+import type { Asker } from '../policy/asker.ts'
+import { OWN_METHOD, type Verdict } from '../policy/judge.ts'
 import type { ClientState } from './client-session.ts'
 import { ask, withdrawn } from './questions.ts'
 import type { BrokerRefusal } from './refusals.ts'
@@ -15,50 +18,86 @@ import type { Outcome, Upstream, UpstreamCall } from './upstream.ts'
 /** How long a cancelled call may still say something. */
 const AFTER_CANCEL_MS = 1000
 
-/** Where a request goes, and the literal in it that has to change. */
+/** Where a request goes, the literal in it that has to change, and what allowed it. */
 export interface Target {
   readonly row: Row
   readonly literal: Span
+  readonly verdict: Allowed
 }
 
-/** The row a request of a client of this era names; otherwise why there is none. */
+/** Nothing there for whoever asks. `denied`: something is, and only records say so. */
+export interface NoTarget {
+  readonly refusal: BrokerRefusal
+  readonly subject?: string
+  readonly row?: Row
+  readonly denied?: Denied
+}
+
+type Allowed = Extract<Verdict, { allowed: true }>
+type Denied = Extract<Verdict, { allowed: false }>
+
+/** Methods that a human can be asked about; about others nobody is asked, so that they are refused. */
+const CONFIRMABLE: ReadonlySet<string> = new Set(Object.values(OWN_METHOD))
+
+/** The row a request names, if whoever asks may use this method on it; otherwise why there is none. */
 export const targetOf = (
   table: RoutingTable,
-  era: Era,
-  method: string,
+  asker: Asker,
+  method: MethodName,
   message: Message,
   bytes: Buffer,
-): Target | { readonly refusal: BrokerRefusal; readonly subject?: string } => {
+): Target | NoTarget => {
   const find = (
+    kind: Kind,
     literal: Span | undefined,
     look: (name: string) => Row | undefined,
     refusal: BrokerRefusal,
-  ): ReturnType<typeof targetOf> => {
+  ): Target | NoTarget => {
     if (literal === undefined) return { refusal: 'bad-params' }
     const name = stringOf(bytes, literal)
     const row = look(name)
-    return row === undefined || (row.only ?? era) !== era ? { refusal, subject: name } : { row, literal }
+    if (row === undefined || (row.only ?? asker.era) !== asker.era) return { refusal, subject: name }
+    const verdict = verdictOn(table.policy, asker, method, kind, row)
+    if (!verdict.allowed) return { refusal, subject: name, row, denied: verdict }
+    if (verdict.confirm && !CONFIRMABLE.has(method)) return { refusal: 'cannot-confirm', subject: method, row }
+    return { row, literal, verdict }
   }
+  const prompt = (name: string): Row | undefined => table.prompts.get(name)
+  const resource = (uri: string): Row | undefined => resourceRow(table, uri)
   switch (method) {
     case 'tools/call':
-      return find(message.name, (name) => table.tools.get(name), 'unknown-tool')
+      return find('tools', message.name, (name) => table.tools.get(name), 'unknown-tool')
     case 'prompts/get':
-      return find(message.name, (name) => table.prompts.get(name), 'unknown-prompt')
+      return find('prompts', message.name, prompt, 'unknown-prompt')
     case 'completion/complete':
       return message.refUri === undefined
-        ? find(message.refName, (name) => table.prompts.get(name), 'unknown-prompt')
+        ? find('prompts', message.refName, prompt, 'unknown-prompt')
         : find(
+            'resources',
             message.refUri,
-            (uri) => table.templates.find(({ exposed }) => exposed === uri) ?? resourceRow(table, uri),
+            (uri) => table.templates.find(({ exposed }) => exposed === uri) ?? resource(uri),
             'unknown-resource',
           )
     default:
-      return find(message.uri, (uri) => resourceRow(table, uri), 'unknown-resource')
+      return find('resources', message.uri, resource, 'unknown-resource')
   }
 }
 
+/** Says so: of what is denied what is said of what does not exist, unless another token is all it takes. */
+export const refuseTarget = (reply: Reply, id: string, method: MethodName, none: NoTarget): void => {
+  const { refusal, subject, row, denied } = none
+  if (row !== undefined) reply.names(row.server, method, row.own)
+  if (denied?.scopes !== undefined)
+    reply.refuse('insufficient-scope', id, { subject: denied.scopes.join(' '), scopes: denied.scopes })
+  else
+    reply.refuse(refusal, id, {
+      ...(subject !== undefined && { subject }),
+      ...(denied !== undefined && { recorded: 'denied' }),
+    })
+}
+
 /** The request with the server's own name in it. */
-export const withOwnName = (bytes: Buffer, { row, literal }: Target): Buffer =>
+export const withOwnName = (bytes: Buffer, { row, literal }: Pick<Target, 'row' | 'literal'>): Buffer =>
   row.own === stringOf(bytes, literal) ? bytes : replaceSpans(bytes, [{ span: literal, with: JSON.stringify(row.own) }])
 
 /** Runs a call at an upstream and answers the client with what comes of it. */
@@ -122,14 +161,21 @@ export const hear = (
   else if (message.method === 'notifications/cancelled') {
     const bytes = withdrawn(client, upstream.server.name, message.bytes)
     if (bytes !== undefined) deliver(bytes)
-  } else if (message.method === 'notifications/resources/updated' && upstream.server.resources.prefix)
-    deliver(prefixedUri(upstream.server.name, message))
+  } else if (message.method === 'notifications/resources/updated') hearUpdate(upstream, client, message, deliver)
   else deliver(forClient(upstream, message))
 }
 
-const prefixedUri = (server: string, { bytes, params }: Notification): Buffer => {
+const hearUpdate = (
+  { server }: Upstream,
+  client: ClientState,
+  { bytes, params }: Notification,
+  deliver: (bytes: Buffer) => void,
+): void => {
   const uri = params === undefined ? undefined : members(bytes, params).get('uri')
-  return uri === undefined
-    ? bytes
-    : replaceSpans(bytes, [{ span: uri, with: JSON.stringify(`${server}+${stringOf(bytes, uri)}`) }])
+  const own = uri === undefined ? '' : stringOf(bytes, uri)
+  const exposed = server.resources.prefix ? `${server.name}+${own}` : own
+  if (!client.mayHearOf({ exposed, own, server: server.name, hints: '' })) return
+  deliver(
+    uri === undefined || exposed === own ? bytes : replaceSpans(bytes, [{ span: uri, with: JSON.stringify(exposed) }]),
+  )
 }

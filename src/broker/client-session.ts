@@ -1,6 +1,9 @@
 /** The broker's side of one client's session: its stream, what servers asked it, what runs on its behalf. */
 import type { ServerResponse } from 'node:http'
+import type { Catalogue } from '../catalog/catalogue.ts'
+import type { Thing } from '../policy/judge.ts'
 import type { ClientSession, ServerSession } from '../sessions/session-table.ts'
+import { type Caller, nobody } from './caller.ts'
 import { ClientStreams, RESUMABLE_MS } from './client-streams.ts'
 import type { Held } from './event-store.ts'
 import type { EventStream } from './event-stream.ts'
@@ -49,11 +52,26 @@ export class ClientState {
   #streams: ClientStreams | undefined
   readonly #held: Held
   #questionCount = 0
+  /** Whose request came last: what servers are shown of the client beside its own words. */
+  caller: Caller = nobody
+  /** The latest that the client knows of, or may know of; undefined: what all are offered. */
+  offered: Catalogue | undefined
 
-  /** `held`: what the clients together keep of what was sent. */
-  constructor(session: ClientSession, held: Held = { bytes: 0 }) {
+  readonly #mayHear: (caller: Caller, resource: Thing) => boolean
+
+  /** `held`: what the clients together keep of what was sent. `mayHear`: whether news of a resource is for this caller. */
+  constructor(
+    session: ClientSession,
+    held: Held = { bytes: 0 },
+    mayHear: (caller: Caller, resource: Thing) => boolean = () => true,
+  ) {
     this.session = session
     this.#held = held
+    this.#mayHear = mayHear
+  }
+
+  mayHearOf(resource: Thing): boolean {
+    return this.#mayHear(this.caller, resource)
   }
 
   /** All streams of the session, those of calls too. */
@@ -77,6 +95,11 @@ export class ClientState {
     if (this.hasStream) return this.send(bytes)
     for (const call of this.calls.values()) if (call.server === server) return call.send(bytes)
     return this.send(bytes)
+  }
+
+  /** Something said to it is heard, now or when it is back. */
+  get mayBeSent(): boolean {
+    return this.#stream?.over === false
   }
 
   /** Sends a message on the client's stream, or keeps it there until the client is back; false: it has none. */
@@ -107,6 +130,9 @@ export class ClientState {
   /** The session is over. */
   leave(): void {
     this.left = true
+    // Nobody answers any more.
+    for (const question of this.questions.values()) question.withdraw()
+    this.questions.clear()
     this.closeStream()
     this.#streams?.close()
   }

@@ -14,7 +14,8 @@ import type { CachePolicy, Server } from '../registry/model.ts'
 import type { Initialized } from './handshake.ts'
 import { pause } from './pause.ts'
 import { resultOf } from './server-message.ts'
-import type { UpstreamState, UpstreamStatus } from './upstream.ts'
+import { NotShown } from './shown-client.ts'
+import type { Failure, UpstreamState, UpstreamStatus } from './upstream.ts'
 
 /** Caps of one list: beyond them a server is looping or hostile. */
 const MOST_PAGES = 1000
@@ -64,15 +65,18 @@ interface Options {
   readonly open: (changed: () => void, signal: AbortSignal) => Promise<Link>
   /** The catalogue or the state is another one. */
   readonly onChange: () => void
+  /** The lists are read again after so long, whether or not the server tells of changes; default: only if it does not. */
+  readonly refreshMs?: number | undefined
   /** A list went beyond the caps. */
   readonly onCapped: (list: ListMethod) => void
 }
 
-export const discover = ({ server, open, onChange, onCapped }: Options): Discovery => {
+export const discover = ({ server, open, onChange, onCapped, refreshMs }: Options): Discovery => {
   const ending = new AbortController()
   let state: UpstreamState = 'starting'
   let sinceMs = Date.now()
   let lastError: string | undefined
+  let unshown: Failure['reason'] | undefined
   let fetchedAtMs: number | undefined
   let stale = false
   let catalogue: ServerCatalogue | undefined
@@ -151,6 +155,7 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
       try {
         const current = await open(changes.note, ending.signal)
         link = current
+        unshown = undefined
         let over: { readonly reason: string | undefined } | undefined
         void current.over.then((reason) => {
           over = { reason }
@@ -162,7 +167,7 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
         const openedMs = Date.now()
         for (;;) {
           // A list that failed is asked for again, later and later; a server that cannot announce changes is polled.
-          await changes.next(state === 'degraded' ? retryMs : current.announces ? undefined : POLL_MS)
+          await changes.next(state === 'degraded' ? retryMs : (refreshMs ?? (current.announces ? undefined : POLL_MS)))
           if (ending.signal.aborted) return
           if (over !== undefined) {
             if (over.reason !== undefined) enter('down', over.reason)
@@ -176,6 +181,7 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
       } catch (error) {
         if (ending.signal.aborted) return
         stale = catalogue !== undefined
+        unshown = error instanceof NotShown ? error.failure.reason : undefined
         enter('down', error instanceof Error ? error.message : String(error))
         settle()
       } finally {
@@ -183,14 +189,23 @@ export const discover = ({ server, open, onChange, onCapped }: Options): Discove
         link?.close()
         link = undefined
       }
-      await changes.next(retryMs * (0.75 + Math.random() / 2))
+      // Who may not have a token now may not have one a moment later.
+      const isFinal = unshown !== undefined && unshown !== 'exchange-failed'
+      await changes.next(isFinal && refreshMs !== undefined ? refreshMs : retryMs * (0.75 + Math.random() / 2))
       retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS)
     }
   }
   const running = run()
 
   return {
-    status: () => ({ state, sinceMs, lastError, fetchedAtMs, stale }),
+    status: () => ({
+      state,
+      sinceMs,
+      lastError,
+      fetchedAtMs,
+      stale,
+      ...(unshown !== undefined && { notShown: true as const }),
+    }),
     catalogue: () => catalogue,
     settled,
     refresh: changes.note,

@@ -5,6 +5,7 @@ import { SseDecoder, type SseEvent } from '../mcp/sse.ts'
 import type { ExchangeEvents, InnerClient, InnerRequest } from './inner-client.ts'
 import { localReply } from './local-reply.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
+import { NotShown } from './shown-client.ts'
 import { type Failure, failed, type Outcome } from './upstream.ts'
 
 /** A server that ends a stream and names no time is asked for the rest after so long. */
@@ -124,6 +125,10 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
       }
       rest.timer = setTimeout(() => start(resume(lastEventId), resumed), rest.retryMs)
     }
+    const failing = (error: Error): void => {
+      if (error instanceof NotShown) finish(error.failure, false)
+      else if (!settled) broken(error.message)
+    }
     const ended = (): void => {
       broken('the stream ended before the response')
       if (!settled) options.onPolled?.(rest.retryMs)
@@ -149,9 +154,7 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
       end: () => {
         if (!settled) ended()
       },
-      error: (error) => {
-        if (!settled) broken(error.message)
-      },
+      error: failing,
     }
     start(options.request, {
       head(code, received) {
@@ -179,9 +182,7 @@ export const post = (client: InnerClient, options: Post): Promise<Posted> =>
         if (decoder !== undefined && id !== undefined) ended()
         else finish({ kind: 'answered', status, type: contentType(headers), body: Buffer.concat(chunks) }, false)
       },
-      error(error) {
-        if (!settled) broken(error.message)
-      },
+      error: failing,
     })
   })
 

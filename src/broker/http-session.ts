@@ -3,11 +3,13 @@ import { LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID } from '../mcp/headers.ts'
 import { SseDecoder } from '../mcp/sse.ts'
 import type { HttpServer } from '../registry/model.ts'
 import type { ServerSession } from '../sessions/session-table.ts'
+import type { Caller } from './caller.ts'
 import { type Initialized, type Introduction, initializeBody, initializedBody, parseInitialized } from './handshake.ts'
 import { type Post, type Posted, post, RETRY_MS, retryWithin } from './http-exchange.ts'
 import type { InnerClient, InnerRequest } from './inner-client.ts'
 import { localReply } from './local-reply.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
+import { NotShown } from './shown-client.ts'
 import { failed, type Failure } from './upstream.ts'
 
 /** Larger answers of servers than this are not taken through the broker. */
@@ -23,9 +25,24 @@ export interface HttpEndpoint {
   /** Replaced when the registry changes a name or a limit. */
   server: HttpServer
   readonly client: InnerClient
+  /** On whose behalf requests are made, as it is at each of them; absent: the gateway's own. */
+  readonly as?: () => Caller
   /** A fresh id for a request of ours. */
   nextId(): string
 }
+
+/** How often a caller's own lists are read again. */
+export const CALLERS_REFRESH_MS = 5 * 60_000
+
+/** The same endpoint, spoken to for somebody else. */
+export const onBehalfOf = (endpoint: HttpEndpoint, as: () => Caller): HttpEndpoint => ({
+  get server() {
+    return endpoint.server
+  },
+  client: endpoint.client,
+  as,
+  nextId: () => endpoint.nextId(),
+})
 
 const headersFor = (session: ServerSession | undefined): Record<string, string> => ({
   'content-type': 'application/json',
@@ -44,6 +61,7 @@ const request = (
   path: endpoint.server.endpoint.path,
   method,
   headers: headersFor(session),
+  as: endpoint.as?.(),
   ...(body !== undefined && { body }),
 })
 
@@ -127,7 +145,8 @@ export const isGone = async (endpoint: HttpEndpoint, session: ServerSession): Pr
 export const maybeLost = (status: number, body: Buffer): boolean =>
   status === 404 || (status === 400 && /session|not initialized/i.test(body.toString('utf8', 0, 4096)))
 
-export type StreamEnd = 'ended' | 'unsupported' | 'lost' | 'failed'
+/** `not-shown`: there is nothing to show the server, so it was not asked. */
+export type StreamEnd = 'ended' | 'unsupported' | 'lost' | 'failed' | 'not-shown'
 
 /** Where and when to go on with a stream. */
 export interface Cursor {
@@ -188,6 +207,6 @@ export const listenOnce = (
         }
       },
       end: () => done('ended', false),
-      error: () => done('failed', false),
+      error: (error) => done(error instanceof NotShown ? 'not-shown' : 'failed', false),
     })
   })

@@ -5,10 +5,11 @@ import { deniesStateless } from './era-probe.ts'
 import { eraVerdict } from './era-verdict.ts'
 import { ownIntroduction } from './handshake.ts'
 import { probe } from './http-eras.ts'
-import { closeSession, type HttpEndpoint } from './http-session.ts'
+import { CALLERS_REFRESH_MS, closeSession, type HttpEndpoint } from './http-session.ts'
 import { httpWire } from './http-wire.ts'
 import { members } from '../mcp/json-text.ts'
 import { resourceWatch } from './resource-watch.ts'
+import { NotShown } from './shown-client.ts'
 import { statefulLeg } from './stateful-leg.ts'
 import { statefulLink } from './stateful-link.ts'
 import { statelessCalls } from './stateless-calls.ts'
@@ -17,6 +18,7 @@ import type { WireRequest } from './stateless-wire.ts'
 import {
   type EraFinding,
   failed,
+  notShown,
   type Outcome,
   type Upstream,
   type UpstreamCall,
@@ -56,7 +58,7 @@ export const httpUpstream = (
   }
   const openIn = async (changed: () => void, signal: AbortSignal): Promise<Link> => {
     const probed = await verdict.share(ask(signal))
-    if ('kind' in probed) throw new Error(probed.detail)
+    if ('kind' in probed) throw notShown(probed) ? new NotShown(probed) : new Error(probed.detail)
     anew = new AbortController()
     const ends = { changed, anew: anew.signal, signal }
     if ('opened' in probed) {
@@ -108,6 +110,7 @@ export const httpUpstream = (
     open: openLink,
     onChange: () => events.changed(upstream),
     onCapped: (list) => events.capped(upstream, list),
+    refreshMs: endpoint.as === undefined ? undefined : CALLERS_REFRESH_MS,
   })
   const stateful = statefulLeg({
     endpoint,

@@ -17,6 +17,7 @@ export const httpWire = (endpoint: HttpEndpoint): StatelessWire => ({
           accept: 'application/json, text/event-stream',
         },
         body: request.body,
+        as: request.as ?? endpoint.as?.(),
       },
       id: request.id,
       timeoutMs: request.timeoutMs,

@@ -1,6 +1,7 @@
 /** One message of a client, of either era, and what it is answered with. */
 import type { Message } from '../mcp/message.ts'
 import type { RequestHead } from '../mcp/request-head.ts'
+import type { Caller } from './caller.ts'
 import type { ClientState } from './client-session.ts'
 import type { Context } from './context.ts'
 import type { Reply } from './reply.ts'
@@ -9,6 +10,7 @@ import type { Reply } from './reply.ts'
 export interface Incoming {
   readonly context: Context
   readonly client: ClientState
+  readonly caller: Caller
   readonly message: Message
   readonly bytes: Buffer
   readonly reply: Reply
@@ -17,6 +19,7 @@ export interface Incoming {
 /** One message of a stateless client: all there is to know of it. */
 export interface StatelessIncoming {
   readonly context: Context
+  readonly caller: Caller
   readonly head: RequestHead
   /** The trace context's headers; names in lower case. */
   readonly trace: Readonly<Record<string, string>>

@@ -1,5 +1,5 @@
 /** The gateway's own answer to initialize: what the servers can do together, and a sealed session. */
-import type { Catalogue } from '../catalog/catalogue.ts'
+import type { Visible } from '../catalog/visible.ts'
 import { isObject, members, stringOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { negotiate } from '../mcp/versions.ts'
@@ -11,7 +11,7 @@ import { gatewayInfo } from './gateway-info.ts'
 export const parseInitialize = (
   bytes: Buffer,
   params: Span | undefined,
-): Omit<SessionClaims, 'key' | 'createdMs'> | undefined => {
+): Omit<SessionClaims, 'key' | 'createdMs' | 'principal' | 'view'> | undefined => {
   if (params === undefined) return undefined
   const found = members(bytes, params)
   const version = found.get('protocolVersion')
@@ -24,18 +24,20 @@ export const parseInitialize = (
 }
 
 /** The result, as JSON text. */
-export const initializeResult = (catalogue: Catalogue, protocolVersion: string, version: string): string =>
-  JSON.stringify({
+export const initializeResult = (visible: Visible, protocolVersion: string, version: string): string => {
+  const instructions = visible.instructions()
+  return JSON.stringify({
     protocolVersion,
-    capabilities: { ...catalogue.capabilities, ...(hasTasks(protocolVersion) && tasksOf(catalogue)) },
+    capabilities: { ...visible.capabilities, ...(hasTasks(protocolVersion) && tasksOf(visible)) },
     serverInfo: gatewayInfo(version),
-    ...(catalogue.instructions !== undefined && { instructions: catalogue.instructions }),
+    ...(instructions !== undefined && { instructions }),
   })
+}
 
 /** Tasks came with this revision; the next one has others. */
 export const hasTasks = (protocolVersion: string): boolean => protocolVersion === '2025-11-25'
 
-const tasksOf = ({ tasks: { stateful } }: Catalogue): object =>
+const tasksOf = ({ tasks: { stateful } }: Visible): object =>
   stateful === undefined
     ? {}
     : {

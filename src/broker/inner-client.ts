@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Dispatcher, Pool } from 'undici'
 import { CLUSTER } from '../mcp/headers.ts'
+import type { Caller } from './caller.ts'
 
 /** What an exchange tells as it goes; exactly one of `end` and `error` comes last. */
 export interface ExchangeEvents {
@@ -17,6 +18,8 @@ export interface InnerRequest {
   readonly method: 'POST' | 'GET' | 'DELETE'
   readonly headers: Readonly<Record<string, string>>
   readonly body?: Buffer
+  /** On whose behalf; undefined: the gateway's own. */
+  readonly as?: Caller | undefined
 }
 
 export interface InnerClient {

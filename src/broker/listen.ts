@@ -1,5 +1,8 @@
 /** subscriptions/listen, ended here: one stream of ours to each client, fed by the catalogue and by the servers' own news. */
-import { resourceRow, type RoutingTable } from '../catalog/routing-table.ts'
+import type { Catalogue } from '../catalog/catalogue.ts'
+import { changedLists } from '../catalog/changed-lists.ts'
+import { resourceRow, type Row, type RoutingTable } from '../catalog/routing-table.ts'
+import { verdictOn } from '../catalog/thing.ts'
 import { declaresTasks } from '../mcp/stateless-request.ts'
 import {
   acknowledged,
@@ -9,17 +12,21 @@ import {
   parseListenFilter,
   resourceUpdated,
 } from './listen-messages.ts'
-import type { Listeners } from './listeners.ts'
+import type { Changed, Listeners } from './listeners.ts'
+import type { Caller } from './caller.ts'
 import { within } from './pause.ts'
 import type { Reply } from './reply.ts'
 import { offersTasksTo } from './stateless-pass.ts'
 import { refuseUndeclared } from './stateless-tasks.ts'
 import { type TaskNews, taskNews } from './task-news.ts'
+import type { Task, TaskIds } from './task-ids.ts'
+import { mayHaveTask } from './task-rights.ts'
 import type { Upstream } from './upstream.ts'
 
 interface Options {
   readonly upstreams: ReadonlyMap<string, Upstream>
   readonly table: () => RoutingTable
+  readonly taskIds: TaskIds
   /** Streams of all clients together. */
   readonly mostStreams: number
 }
@@ -39,6 +46,9 @@ interface Watch {
 
 interface Stream {
   readonly id: string
+  readonly caller: Caller
+  /** The latest that the caller knows of, or may know of; undefined: what all are offered. */
+  offered: Catalogue | undefined
   readonly reply: Reply
   readonly kinds: readonly ListKind[]
   /** Server → what is heard of it. */
@@ -57,6 +67,11 @@ export const listeners = (options: Options): Listeners => {
   const say = (stream: Stream, message: Buffer): void => {
     if (stream.early === undefined) stream.reply.message(message)
     else stream.early.set(message.toString(), message)
+  }
+
+  const tellOf = (stream: Stream, changed: Changed): void => {
+    for (const kind of stream.kinds.length === 0 ? [] : changed(stream.caller))
+      if (stream.kinds.includes(kind)) say(stream, listChanged(stream.id, kind))
   }
 
   const finish = (stream: Stream): void => {
@@ -86,9 +101,12 @@ export const listeners = (options: Options): Listeners => {
       [...asked.keys()],
       (own) => {
         const uri = asked.has(own) ? watch.uris.get(own) : exposedUri(table(), name, own)
-        if (!signal.aborted && uri !== undefined) say(stream, resourceUpdated(stream.id, uri))
+        if (signal.aborted || uri === undefined) return
+        const told = { exposed: uri, own, server: name, hints: '', params: [] }
+        if (mayHear(stream.caller, told)) say(stream, resourceUpdated(stream.id, uri))
       },
       signal,
+      stream.caller,
     )
     if (signal.aborted) return
     watch.agreed = true
@@ -98,12 +116,27 @@ export const listeners = (options: Options): Listeners => {
     finishWhenEmpty(stream)
   }
 
-  /** Which server has which of these URIs; those that nobody has are left out. */
-  const owners = (uris: Iterable<string>): Map<string, Map<string, string>> => {
+  const isOwn = (server: string): boolean => table().servers.get(server)?.perCaller === true
+
+  const taskFor = ({ caller, offered }: Stream, exposed: string): Task | undefined => {
+    const task = options.taskIds.open(caller, exposed)
+    if (task === undefined) return undefined
+    const now = isOwn(task.server) && offered !== undefined ? { ...offered.table, policy: table().policy } : table()
+    return mayHaveTask(now, caller, task) ? task : undefined
+  }
+  const mayHear = (caller: Caller, row: Row): boolean => {
+    const verdict = verdictOn(table().policy, caller, 'subscriptions/listen', 'resources', row)
+    return verdict.allowed && !verdict.confirm
+  }
+
+  const rowOfOwn = (row: Row | undefined): Row | undefined => (row !== undefined && isOwn(row.server) ? row : undefined)
+
+  /** Which server has which of these URIs; those that nobody has, or not for this caller, are left out. */
+  const owners = ({ caller, offered }: Stream, uris: Iterable<string>): Map<string, Map<string, string>> => {
     const found = new Map<string, Map<string, string>>()
     for (const uri of uris) {
-      const row = resourceRow(table(), uri)
-      if (row === undefined || !upstreams.has(row.server)) continue
+      const row = resourceRow(table(), uri) ?? (offered && rowOfOwn(resourceRow(offered.table, uri)))
+      if (row === undefined || !upstreams.has(row.server) || !mayHear(caller, row)) continue
       found.set(row.server, (found.get(row.server) ?? new Map<string, string>()).set(row.own, uri))
     }
     return found
@@ -114,7 +147,7 @@ export const listeners = (options: Options): Listeners => {
     stream.reply.openStream()
     const [taskIds] = await Promise.all([
       stream.tasks.open(tasks),
-      ...[...owners(uris)].flatMap(([name, asked]) => {
+      ...[...owners(stream, uris)].flatMap(([name, asked]) => {
         const upstream = upstreams.get(name)
         return upstream === undefined ? [] : [within(upstream.server.listTimeoutMs, begin(stream, upstream, asked))]
       }),
@@ -137,7 +170,8 @@ export const listeners = (options: Options): Listeners => {
     get size() {
       return streams.size
     },
-    async open({ id, message, bytes, reply }) {
+    countOf: (principal) => [...streams].filter(({ caller }) => caller.principal.key === principal).length,
+    async open({ id, caller, offered, message, bytes, reply }) {
       const filter = parseListenFilter(bytes, message.params)
       if ('why' in filter) {
         reply.refuse('bad-params', id, { subject: filter.why })
@@ -155,10 +189,20 @@ export const listeners = (options: Options): Listeners => {
       await new Promise<void>((resolve, reject) => {
         const stream: Stream = {
           id,
+          caller,
+          offered: offered.table === table() ? undefined : offered,
           reply,
           kinds: filter.kinds,
           watches: new Map(),
-          tasks: taskNews({ upstreams, id, message, bytes, say: (news) => say(stream, news) }),
+          tasks: taskNews({
+            upstreams,
+            caller,
+            find: (exposed) => taskFor(stream, exposed),
+            id,
+            message,
+            bytes,
+            say: (news) => say(stream, news),
+          }),
           early: new Map(),
           end() {
             streams.delete(stream)
@@ -177,13 +221,24 @@ export const listeners = (options: Options): Listeners => {
         open(stream, filter.uris, tasks ?? []).catch(reject)
       })
     },
-    announce(kinds) {
+    announce(changed) {
+      for (const stream of streams) tellOf(stream, changed)
+    },
+    offer(isMeant, before, offered) {
       for (const stream of streams)
-        for (const kind of kinds) if (stream.kinds.includes(kind)) say(stream, listChanged(stream.id, kind))
+        if (isMeant(stream.caller))
+          void offered(stream.caller).then((now) => {
+            const known = stream.offered ?? before
+            stream.offered = now
+            if (streams.has(stream)) tellOf(stream, changedLists(known, now))
+          })
     },
     rewatch() {
       for (const stream of streams) {
-        const wanted = owners([...stream.watches.values()].flatMap(({ uris }) => [...uris.values()]))
+        const wanted = owners(
+          stream,
+          [...stream.watches.values()].flatMap(({ uris }) => [...uris.values()]),
+        )
         for (const [name, watch] of stream.watches) {
           const uris = wanted.get(name)
           if (uris !== undefined && upstreams.get(name) === watch.upstream && isPart(uris, watch.uris)) {
@@ -198,6 +253,9 @@ export const listeners = (options: Options): Listeners => {
         }
         finishWhenEmpty(stream)
       }
+    },
+    end(isMeant) {
+      for (const stream of streams) if (isMeant(stream.caller)) finish(stream)
     },
     close() {
       for (const stream of streams) finish(stream)

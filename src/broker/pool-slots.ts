@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { STATEFUL_VERSIONS } from '../mcp/versions.ts'
 import type { PoolOptions } from '../registry/model.ts'
+import type { Caller } from './caller.ts'
+import { callerKey } from './caller-key.ts'
 import { ClientState } from './client-session.ts'
 import type { Declared } from './declared.ts'
 import type { Upstream } from './upstream.ts'
@@ -14,8 +16,8 @@ export interface PoolSlot {
 }
 
 export interface PoolSlots {
-  /** A free session for this principal and what its client declared, the latest used first; undefined: all are in use. */
-  take(upstream: Upstream, principal: string, declared: Declared): PoolSlot | undefined
+  /** A free session for this principal, in this view, and what its client declared, the latest used first; undefined: all are in use. */
+  take(upstream: Upstream, caller: Caller, declared: Declared): PoolSlot | undefined
   /** Its call ended as calls do: it is free again. */
   give(slot: PoolSlot): void
   /** It is not used again. Resolves when its server has been told. */
@@ -32,35 +34,46 @@ export const poolSlots = (options: { readonly limits: () => PoolOptions; readonl
   /** Free since when, in ms since the epoch; in the order in which they became free. */
   const free = new Map<PoolSlot, number>()
 
-  const make = (key: string, upstream: Upstream, declared: Declared): PoolSlot => {
+  const make = (key: string, upstream: Upstream, caller: Caller, declared: Declared): PoolSlot => {
+    const { principal, view } = caller
     const nowMs = now()
     const claims = {
       ...declared,
       key: randomBytes(16).toString('base64url'),
       createdMs: nowMs,
       protocolVersion: STATEFUL_VERSIONS[0],
+      principal: principal.key,
+      view,
     }
     const client = new ClientState({ claims, servers: new Map(), directCalls: new Map(), lastUsedMs: nowMs })
+    client.caller = caller
     const slot = { key, upstream, client }
     slots.add(slot)
     return slot
   }
   const self: PoolSlots = {
-    take(upstream, principal, declared) {
+    take(upstream, caller, declared) {
       const { clientName, clientVersion, capabilities } = declared
-      const key = JSON.stringify([principal, capabilities, clientName, clientVersion])
+      const key = JSON.stringify([
+        callerKey(upstream.server, caller),
+        caller.view,
+        capabilities,
+        clientName,
+        clientVersion,
+      ])
       const freeHere = [...free.keys()].filter((slot) => slot.upstream === upstream)
       const again = freeHere.findLast((slot) => slot.key === key)
       if (again !== undefined) {
         free.delete(again)
+        again.client.caller = caller
         return again
       }
       const held = [...slots].filter((slot) => slot.upstream === upstream).length
-      if (held < limits().size) return make(key, upstream, declared)
+      if (held < limits().size) return make(key, upstream, caller, declared)
       const [oldest] = freeHere
       if (oldest === undefined) return undefined
       void self.end(oldest)
-      return make(key, upstream, declared)
+      return make(key, upstream, caller, declared)
     },
     give(slot) {
       if (slots.has(slot)) free.set(slot, now())

@@ -192,6 +192,7 @@ export const pooledCall = (slot: PoolSlot, id: string, first: PooledRequest, eve
       }),
     resume(request, answers) {
       resumed = true
+      client.caller = request.caller
       const answered = attach(request)
       settle()
       if (!over) void goOn(request, answers)

@@ -6,13 +6,13 @@ import { LOG_LEVELS } from '../mcp/log-levels.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import { requestDigest, type StateBinding } from '../sessions/request-state.ts'
 import { statelessNotification } from '../translation/notification.ts'
+import type { Caller } from './caller.ts'
 import type { Reply } from './reply.ts'
 import type { Upstream } from './upstream.ts'
 
 /** A stateless client's request for a server that has sessions. */
 export interface PooledRequest {
-  /** Whose request it is; empty while nobody is authenticated. */
-  readonly principal: string
+  readonly caller: Caller
   readonly upstream: Upstream
   readonly method: 'tools/call' | 'prompts/get' | 'resources/read' | 'completion/complete'
   readonly row: Row
@@ -26,8 +26,9 @@ export interface PooledRequest {
 }
 
 /** What the state of this request is bound to. */
-export const bindingOf = ({ principal, upstream, method, literal, message, bytes }: PooledRequest): StateBinding => ({
-  principal,
+export const bindingOf = ({ caller, upstream, method, literal, message, bytes }: PooledRequest): StateBinding => ({
+  principal: caller.principal.key,
+  view: caller.view,
   server: upstream.server.name,
   method,
   digest: requestDigest(

@@ -24,6 +24,19 @@ export type BrokerRefusal =
   | 'not-allowed'
   | 'declined'
   | 'too-many-streams'
+  | 'too-many-own-streams'
+  | 'rate-limited'
+  | 'too-many-calls'
+  | 'no-token'
+  | 'bad-token'
+  | 'no-keys'
+  | 'insufficient-scope'
+  | 'unknown-view'
+  | 'not-confirmed'
+  | 'cannot-confirm'
+  | 'confirmation-too-large'
+  | 'exchange-refused'
+  | 'exchange-failed'
   | 'stopping'
 
 interface Refusal {
@@ -93,7 +106,11 @@ export const refusals: Readonly<Record<RefusalReason | BrokerRefusal, Refusal>> 
     code: invalidRequest,
     message: 'Accept must include application/json and text/event-stream',
   },
-  'too-large': { status: 413, code: invalidRequest, message: 'the body is larger than gateway.maxBody' },
+  'too-large': {
+    status: 413,
+    code: invalidRequest,
+    message: 'the body is larger than gateway.maxBody, or limits.body of the server',
+  },
   'unsupported-version': {
     only: 'stateful',
     status: 400,
@@ -187,11 +204,51 @@ export const refusals: Readonly<Record<RefusalReason | BrokerRefusal, Refusal>> 
     letThrough: true,
   },
   'too-many-streams': {
-    only: 'stateless',
     status: 503,
     code: -32603,
-    message: 'the gateway has as many streams open as it allows; try again later',
+    message: 'as many streams are open as the gateway allows; try again later',
     retryAfterMs: 1000,
+  },
+  'too-many-own-streams': {
+    status: 429,
+    code: -32603,
+    message: 'as many streams are open as one client may have; try again when one has ended',
+    retryAfterMs: 1000,
+  },
+  'rate-limited': { status: 429, code: -32603, message: 'too many requests; try again later', retryAfterMs: 1000 },
+  'too-many-calls': {
+    status: 429,
+    code: -32603,
+    message: 'as many calls are under way as one client may have; try again when one has ended',
+    retryAfterMs: 1000,
+  },
+  'no-token': { status: 401, code: -32000, message: 'a bearer token is needed, in the Authorization header' },
+  'bad-token': { status: 401, code: -32000, message: 'this token is not valid here' },
+  'no-keys': {
+    status: 503,
+    code: -32603,
+    message: 'tokens cannot be verified at the moment',
+    retryAfterMs: 5000,
+  },
+  'insufficient-scope': { status: 403, code: -32000, message: 'the token lacks a scope that this needs' },
+  'unknown-view': { status: 404, code: invalidRequest, message: 'there is no such view' },
+  'not-confirmed': { status: 200, code: -32603, message: 'a human has to agree to this, and did not' },
+  'cannot-confirm': {
+    status: 200,
+    code: -32603,
+    message: 'a human has to agree to this, and the client cannot ask one',
+  },
+  'confirmation-too-large': {
+    status: 200,
+    code: -32603,
+    message: 'a human has to agree to this, and there is more of it than can be shown',
+  },
+  'exchange-refused': { status: 403, code: -32000, message: 'the caller may not have a token for this server' },
+  'exchange-failed': {
+    status: 502,
+    code: -32603,
+    message: 'no token for this server could be had for the caller',
+    letThrough: true,
   },
   stopping: { status: 503, code: -32603, message: 'the gateway is stopping' },
 }
@@ -208,6 +265,12 @@ export interface RefusalDetail {
   readonly subject?: string
   /** The server it is about. */
   readonly server?: string
+  /** Records say this instead: what the client is not to know, or what it is told otherwise. */
+  readonly recorded?: string
+  /** What a token needs for it. */
+  readonly scopes?: readonly string[]
+  /** In the place of the row's. */
+  readonly retryAfterMs?: number
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
@@ -219,7 +282,8 @@ export const refusalBody = (
   decision: string,
   detail: RefusalDetail = {},
 ): string => {
-  const { code, message, retryAfterMs } = refusalFor(reason, era)
+  const { code, message, ...row } = refusalFor(reason, era)
+  const retryAfterMs = detail.retryAfterMs ?? row.retryAfterMs
   const said = detail.subject === undefined ? message : `${message}: ${detail.subject}`
   const data = {
     reason,
@@ -227,6 +291,7 @@ export const refusalBody = (
     ...(detail.server !== undefined && { server: detail.server }),
     // Where both eras' resources pages show it.
     ...(reason === 'unknown-resource' && detail.subject !== undefined && { uri: detail.subject }),
+    ...(detail.scopes !== undefined && { scopes: detail.scopes }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
     ...detail.extra,
   }

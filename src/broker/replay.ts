@@ -1,8 +1,9 @@
 /** A direct call that its server refused: the router sent it here with the server's answer, and this decides what it means. */
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Row, RoutingTable } from '../catalog/routing-table.ts'
+import { type Row, type RoutingTable, toolOf } from '../catalog/routing-table.ts'
 import { REPLAY_BODY, REPLAY_SERVER, REPLAY_STATUS, REPLAY_TYPE, SESSION_ID } from '../mcp/headers.ts'
 import { stringOf } from '../mcp/json-text.ts'
+import type { Policy } from '../policy/policy.ts'
 import { isDirect } from '../mcp/methods.ts'
 import type { Broker } from './broker.ts'
 import { runCall } from './calls.ts'
@@ -69,6 +70,8 @@ export const replay = async (
   reply.inSession(session)
   const { replay: again } = upstream
   const client = broker.client(session)
+  // The request is the session's; its headers may be others than those of the one before.
+  client.caller = { ...client.caller, header: incoming.caller.header }
   const method = message.method !== undefined && isDirect(message.method) ? message.method : 'tools/call'
   const request = { client, method, row: undefined, id, body: bytes, progressToken: undefined }
   await runCall(upstream, request, reply, (call) => again(call, lostId, genuine))
@@ -85,16 +88,24 @@ const replayStateless = async (
   const literal = method === 'resources/read' ? message.uri : message.name
   if (knowsEra(genuine.body) || id === undefined || method === undefined || !isDirect(method) || literal === undefined)
     reply.end(genuine.body, genuine.status, genuine.type)
-  else {
+  else if (mayBeAnothers(context.catalogue().table.policy)) {
+    // Whose it was, and in which view, nobody knows here any more. It has run nothing, and may be sent again.
+    context.upstreams.get(server)?.refresh()
+    reply.refuse('server-down', id, { server, subject: `${server} speaks another era now` })
+  } else {
     const row = rowOf(context.catalogue().table, server, stringOf(bytes, literal))
     await deliver({ ...incoming, id, method }, { row, literal })
   }
 }
 
+/** Whether a request may be more than anybody's: of a principal, or in a view. */
+const mayBeAnothers = ({ authenticated, views }: Policy): boolean => authenticated || views.size > 0
+
 /** The row behind a server's own name. */
-const rowOf = ({ tools, prompts }: RoutingTable, server: string, own: string): Row => {
-  for (const rows of [tools, prompts])
-    for (const row of rows.values()) if (row.server === server && row.own === own) return row
+const rowOf = (table: RoutingTable, server: string, own: string): Row => {
+  const tool = toolOf(table, server, own)
+  if (tool !== undefined) return tool
+  for (const row of table.prompts.values()) if (row.server === server && row.own === own) return row
   return { exposed: own, own, server, hints: '', params: [] }
 }
 

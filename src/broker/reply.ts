@@ -5,10 +5,13 @@ import { LOG_METHOD, LOG_SERVER, LOG_TOOL, SESSION_ID } from '../mcp/headers.ts'
 import type { RefusalReason } from '../mcp/refusal.ts'
 import { sseEvent } from '../mcp/sse.ts'
 import type { Era } from '../mcp/versions.ts'
+import { groundsText } from '../policy/grounds.ts'
+import type { Ground } from '../policy/judge.ts'
 import { sessionName } from '../sessions/session-name.ts'
 import type { ClientSession } from '../sessions/session-table.ts'
 import { type ClientStreams, RESUMABLE_MS } from './client-streams.ts'
 import type { EventStream } from './event-stream.ts'
+import type { Challenged } from './identify.ts'
 import { type BrokerRefusal, type RefusalDetail, refusalBody, refusalFor } from './refusals.ts'
 
 const JSON_TYPE = 'application/json'
@@ -27,6 +30,14 @@ export interface LogLabels {
   own?: string
   client?: string
   session?: string
+  /** Whose token it is; absent while nobody is authenticated. */
+  subject?: string
+  /** Absent: all of the gateway. */
+  view?: string
+  /** What allowed it, by line and path in the registry; absent while no rule is about it. */
+  rule?: string
+  /** A human was asked, and agreed. */
+  confirmed?: true
   /** `letThrough`: the request itself was allowed, and this is about what came of it. */
   refused?: { readonly reason: string; readonly letThrough: boolean }
 }
@@ -41,6 +52,8 @@ export class Reply {
   /** What the answer is sent on once it is an event stream of a session. */
   #stream: EventStream | undefined
   #gone: () => void = () => undefined
+  #rewrite: ((last: Buffer) => Buffer) | undefined
+  #challenge: ((said: Challenged) => string) | undefined
 
   constructor(
     res: ServerResponse,
@@ -74,6 +87,17 @@ export class Reply {
     this.labels.server = server
     this.labels.own = own
     if (method === 'tools/call') this.labels.tool = own
+  }
+
+  /** Who asks where; `challenge` words what those are told who need another token. */
+  asked(view: string, challenge: (said: Challenged) => string): void {
+    if (view !== '') this.labels.view = view
+    this.#challenge = challenge
+  }
+
+  /** These rules allow what it asks for. */
+  allowedBy(grounds: readonly Ground[]): void {
+    if (grounds.length > 0) this.labels.rule = groundsText(grounds)
   }
 
   /** Nothing more can be said that anybody would hear. */
@@ -152,9 +176,16 @@ export class Reply {
     this.#stream?.release(retryMs)
   }
 
+  /** What becomes of the last message on its way out, after what was to become of it already. */
+  rewrite(how: (last: Buffer) => Buffer): void {
+    const before = this.#rewrite
+    this.#rewrite = before === undefined ? how : (last) => how(before(last))
+  }
+
   /** The last message. */
-  end(bytes: Uint8Array | string, status = 200, type = JSON_TYPE, sessionId?: string): void {
+  end(message: Uint8Array | string, status = 200, type = JSON_TYPE, sessionId?: string): void {
     if (this.ended) return
+    const bytes = this.#rewrite === undefined ? message : this.#rewrite(Buffer.from(message))
     if (this.#res.headersSent) {
       const last = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
       if (this.#stream === undefined) this.#res.end(sseEvent(last))
@@ -184,12 +215,17 @@ export class Reply {
   }
 
   refuse(reason: RefusalReason | BrokerRefusal, id: string | undefined, detail?: RefusalDetail): void {
-    const { status, retryAfterMs, letThrough = false } = refusalFor(reason, this.era)
-    this.labels.refused = { reason, letThrough }
-    this.#onRefusal({ decision: this.decision, status, reason })
+    const { status, letThrough = false, ...row } = refusalFor(reason, this.era)
+    const retryAfterMs = detail?.retryAfterMs ?? row.retryAfterMs
+    const recorded = detail?.recorded ?? reason
+    this.labels.refused = { reason: recorded, letThrough }
+    this.#onRefusal({ decision: this.decision, status, reason: recorded })
     if (!this.#res.headersSent) {
       if (reason === 'wrong-verb') this.#res.setHeader('allow', this.era === 'stateless' ? 'POST' : 'POST, GET, DELETE')
       if (retryAfterMs !== undefined) this.#res.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
+      const challenge = challengeFor(reason, detail)
+      if (challenge !== undefined && this.#challenge !== undefined)
+        this.#res.setHeader('www-authenticate', this.#challenge(challenge))
     }
     this.end(refusalBody(reason, this.era, id, this.decision, detail), status)
   }
@@ -217,6 +253,23 @@ export class Reply {
     }
     this.#res.write(PING)
     this.#lastWriteMs = nowMs
+  }
+}
+
+/** What another token is asked for with; undefined: no token would help. */
+const challengeFor = (
+  reason: RefusalReason | BrokerRefusal,
+  { scopes = [] }: RefusalDetail = {},
+): Challenged | undefined => {
+  switch (reason) {
+    case 'no-token':
+      return {}
+    case 'bad-token':
+      return { error: 'invalid_token' }
+    case 'insufficient-scope':
+      return { error: 'insufficient_scope', scopes }
+    default:
+      return undefined
   }
 }
 

@@ -1,6 +1,7 @@
 /** `subscriptions/listen` at a stateless server: acknowledged, heard, and opened again when its stream ends. */
 import type { Notification } from './server-message.ts'
 import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
+import type { Caller } from './caller.ts'
 import type { Introduction } from './handshake.ts'
 import { pause } from './pause.ts'
 import { type StatelessWire, wireRequest } from './stateless-wire.ts'
@@ -23,6 +24,8 @@ export interface Filter {
 
 export interface Subscription {
   readonly wire: StatelessWire
+  /** On whose behalf; absent: the gateway's own. */
+  readonly caller?: Caller | undefined
   readonly as: Introduction
   readonly filter: Filter
   /** Longest wait for the acknowledgement. */
@@ -72,12 +75,13 @@ const openOnce = (
   subscription: Subscription,
 ): Promise<{ readonly granted: Filter | undefined; readonly over: Promise<Outcome> }> =>
   new Promise((resolve) => {
-    const { wire, as, filter, timeoutMs, signal } = subscription
+    const { wire, caller, as, filter, timeoutMs, signal } = subscription
     const silent = new AbortController()
     const timer = setTimeout(() => silent.abort(), timeoutMs)
     let acknowledged = false
     const over = wire.send({
       ...wireRequest(wire.nextId(), 'subscriptions/listen', JSON.stringify({ notifications: filter }), as),
+      as: caller,
       timeoutMs: undefined,
       onMessage(message) {
         if (message.method !== 'notifications/subscriptions/acknowledged') {

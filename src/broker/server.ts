@@ -6,9 +6,13 @@ import { type Edge, examine, type RequestHead } from '../mcp/request-head.ts'
 import type { RefusalReason } from '../mcp/refusal.ts'
 import { scan } from '../mcp/scan.ts'
 import { eraOf } from '../mcp/stateless-request.ts'
-import { isStateful, isStateless } from '../mcp/versions.ts'
+import { type Era, isStateful, isStateless } from '../mcp/versions.ts'
+import type { ClientSession } from '../sessions/session-table.ts'
 import type { Broker } from './broker.ts'
+import { type Caller, nobody } from './caller.ts'
+import { callerOf, everybody, type Identification, type Identified } from './identify.ts'
 import { replay } from './replay.ts'
+import { one, paramsOf, pathOf, readBody, traceOf } from './request-parts.ts'
 import { type LogLabels, Reply } from './reply.ts'
 import { answer, initialize } from './stateful.ts'
 import { answerStateless } from './stateless.ts'
@@ -22,7 +26,8 @@ const SWEEP_MS = 60_000
 /** A refused call comes back with the server's answer in a header. */
 const MOST_HEADER_BYTES = 256 * 1024
 
-export interface BrokerServerOptions {
+/** Without `identify` everybody is one. */
+export interface BrokerServerOptions extends Partial<Identification> {
   readonly socketPath: string
   readonly broker: Broker
   /** What the entrypoint accepts, as it is now. */
@@ -45,6 +50,7 @@ export interface BrokerServer {
 
 export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerServer> => {
   const { broker } = options
+  const { identify, metadata, challenge }: Identification = { ...everybody, ...options }
   const replies = new Set<Reply>()
   let requests = 0
   let stopping = false
@@ -72,20 +78,39 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       mcpParams: paramsOf(req),
     }
     if (isStateless(head.protocolVersion ?? '')) reply.era = 'stateless'
+    const document = req.method === 'GET' ? metadata(pathOf(req)) : undefined
+    if (document !== undefined) {
+      reply.end(document)
+      return
+    }
     const edge = options.edge()
     const examined = examine(head, edge)
+    const { view } = examined
+    reply.asked(view, (said) => challenge(view, said))
     if (!examined.ok) {
       // What was not read keeps the connection from being used again.
       req.resume()
       reply.refuse(examined.reason, undefined)
       return
     }
+    const isReplay = one(req, header.REPLAY_SERVER) !== undefined
+    // One that ext_proc let through, without its token; nothing but Envoy speaks to this socket.
+    const identified = isReplay ? ITS_OWN : await identify(one(req, 'authorization'), view)
+    if (!identified.ok) {
+      req.resume()
+      reply.refuse(identified.reason, undefined, identified.reason === 'no-keys' ? {} : { subject: identified.detail })
+      return
+    }
+    if (identified.principal.subject !== '') reply.labels.subject = identified.principal.subject
+    const callerIn = (era: Era): Caller => callerOf({ headers: req.headers, identified, view, era })
     if (examined.verb !== 'post') {
-      const session = broker.sessions.find(head.sessionId ?? '')
+      const caller = callerIn('stateful')
+      const session = sessionOf(head, caller)
       if (session !== undefined) reply.inSession(session)
       if (session === undefined) reply.refuse('unknown-session', undefined)
       else if (examined.verb === 'get') {
-        takeStream({ broker, session, lastEventId: one(req, header.LAST_EVENT_ID), res, reply, stopping })
+        broker.clientFor(session, caller)
+        takeStream({ broker, session, caller, lastEventId: one(req, header.LAST_EVENT_ID), res, reply, stopping })
       } else {
         // The id is dead at once; the servers may take their time.
         void broker.leave(session)
@@ -105,22 +130,27 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     }
     replies.add(reply)
     try {
-      await dispatch(req, head, scanned.message, bytes, reply)
+      reply.era = eraOf(head, scanned.message)
+      await dispatch(req, head, callerIn(reply.era), scanned.message, bytes, reply)
     } finally {
       replies.delete(reply)
       if (replies.size === 0) idle()
     }
   }
 
+  /** The session of its id, if it is this caller's and of this view. */
+  const sessionOf = ({ sessionId = '' }: RequestHead, { principal, view }: Caller): ClientSession | undefined =>
+    broker.sessions.find(sessionId, { principal: principal.key, view })
+
   const dispatch = async (
     req: IncomingMessage,
     head: RequestHead,
+    caller: Caller,
     message: Message,
     bytes: Buffer,
     reply: Reply,
   ): Promise<void> => {
-    reply.era = eraOf(head, message)
-    const incoming = { context: broker, head, trace: traceOf(req), message, bytes, reply }
+    const incoming = { context: broker, caller, head, trace: traceOf(req), message, bytes, reply }
     if (message.method !== undefined) reply.labels.method = message.method
     if (one(req, header.REPLAY_SERVER) !== undefined) {
       await replay(broker, req.headers, incoming)
@@ -137,7 +167,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     }
     const { sessionId, protocolVersion = '' } = head
     if (message.method === 'initialize' && message.id !== undefined) {
-      await initialize(broker, message, bytes, message.id, reply)
+      await initialize({ broker, caller, message, bytes, id: message.id, reply })
       return
     }
     const refusal = (reason: RefusalReason | 'unknown-session'): void =>
@@ -150,13 +180,14 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
       refusal('no-session-id')
       return
     }
-    const session = broker.sessions.find(sessionId)
+    const session = sessionOf(head, caller)
     if (session === undefined) {
       refusal('unknown-session')
       return
     }
     reply.inSession(session)
-    await answer({ context: broker, client: broker.client(session), message, bytes, reply })
+    const client = broker.clientFor(session, caller)
+    await answer({ context: broker, client, caller, message, bytes, reply })
   }
 
   const server = createServer(
@@ -179,6 +210,7 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
     const nowMs = Date.now()
     for (const reply of replies) reply.keepAlive(nowMs, KEEP_ALIVE_MS)
     for (const client of broker.clients()) client.keepAlive(nowMs, KEEP_ALIVE_MS)
+    broker.expire(nowMs)
     broker.pool.sweep()
   }, TICK_MS)
   const sweeping = setInterval(() => {
@@ -218,42 +250,4 @@ export const serveBroker = async (options: BrokerServerOptions): Promise<BrokerS
   }
 }
 
-const one = (req: IncomingMessage, name: string): string | undefined => {
-  const value = req.headers[name]
-  return Array.isArray(value) ? value.join(', ') : value
-}
-
-const paramsOf = (req: IncomingMessage): ReadonlyMap<string, string> =>
-  new Map(
-    Object.keys(req.headers).flatMap((name) => {
-      const value = name.startsWith(header.MCP_PARAM_PREFIX) ? one(req, name) : undefined
-      return value === undefined ? [] : [[name.slice(header.MCP_PARAM_PREFIX.length), value]]
-    }),
-  )
-
-/** The trace context, which goes wherever the request goes. */
-const traceOf = (req: IncomingMessage): Record<string, string> =>
-  Object.fromEntries(
-    [header.TRACEPARENT, header.TRACESTATE, header.BAGGAGE].flatMap((name) => {
-      const value = one(req, name)
-      return value === undefined ? [] : [[name, value]]
-    }),
-  )
-
-/** The whole body, or undefined once it is larger than `most` bytes. */
-const readBody = (req: IncomingMessage, most: number): Promise<Buffer | undefined> =>
-  new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let size = 0
-    req.on('data', (chunk: Buffer) => {
-      size += chunk.length
-      if (size <= most) chunks.push(chunk)
-      else {
-        chunks.length = 0
-        resolve(undefined)
-      }
-    })
-    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
-    req.on('error', reject)
-    req.on('aborted', () => reject(new Error('the client went away')))
-  })
+const ITS_OWN: Identified = { ok: true, principal: nobody.principal }

@@ -69,10 +69,10 @@ export const sessionPool = ({ version, options, states, now }: SessionPoolOption
   }
 
   const begin = async (request: PooledRequest): Promise<void> => {
-    const { upstream, principal, message, bytes, reply, id } = request
+    const { upstream, caller, message, bytes, reply, id } = request
     const { name, client } = upstream.server
     const declared = declaredIn(bytes, message.metaClientCapabilities, message.metaClientInfo, client)
-    const slot = slots.take(upstream, principal, declared)
+    const slot = slots.take(upstream, caller, declared)
     if (slot === undefined) {
       reply.refuse('pool-full', id, { server: name, subject: name })
       return

@@ -91,6 +91,7 @@ export const openChannel = async (
         method: 'POST',
         headers: { 'content-type': 'application/json', accept: '*/*' },
         body,
+        as: endpoint.as?.(),
       },
       id: undefined,
       timeoutMs: endpoint.server.timeoutMs,

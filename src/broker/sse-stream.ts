@@ -4,6 +4,7 @@ import type { HttpServer } from '../registry/model.ts'
 import { refused } from './http-exchange.ts'
 import { type HttpEndpoint, MOST_ANSWER_BYTES } from './http-session.ts'
 import { localReply } from './local-reply.ts'
+import { NotShown } from './shown-client.ts'
 import { failed, type Failure } from './upstream.ts'
 
 export interface SseStream {
@@ -75,7 +76,13 @@ export const openStream = (
       })
     }
     exchange.stop = endpoint.client.start(
-      { server: name, path: endpoint.server.endpoint.path, method: 'GET', headers: { accept: 'text/event-stream' } },
+      {
+        server: name,
+        path: endpoint.server.endpoint.path,
+        method: 'GET',
+        headers: { accept: 'text/event-stream' },
+        as: endpoint.as?.(),
+      },
       {
         head(status, headers) {
           const envoys = localReply(headers)
@@ -97,7 +104,7 @@ export const openStream = (
           }
         },
         end: () => lose(failed('server-down', 'the server ended the stream')),
-        error: (error) => lose(failed('server-down', error.message)),
+        error: (error) => lose(error instanceof NotShown ? error.failure : failed('server-down', error.message)),
       },
     )
     if (closing.signal.aborted) exchange.stop()

@@ -13,11 +13,20 @@ import {
   ownRequest,
   parseInitialized,
 } from './handshake.ts'
-import type { HttpEndpoint } from './http-session.ts'
+import { CALLERS_REFRESH_MS, type HttpEndpoint, onBehalfOf } from './http-session.ts'
 import { resourceWatch } from './resource-watch.ts'
 import { type Heard, openChannel, type SseChannel } from './sse-channel.ts'
 import { isListChanged, updatedUri } from './server-message.ts'
-import { answerOf, type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
+import { NotShown } from './shown-client.ts'
+import {
+  answerOf,
+  type EraFinding,
+  failed,
+  type Failure,
+  notShown,
+  type Upstream,
+  type UpstreamEvents,
+} from './upstream.ts'
 
 interface Session {
   readonly channel: SseChannel
@@ -44,6 +53,7 @@ export const sseUpstream = (
   }
   /** Connects and introduces itself; `signal` ends that, not what comes after. */
   const connect = async (
+    to: HttpEndpoint,
     as: Introduction,
     hear: (message: Heard, channel: SseChannel) => void,
     signal: AbortSignal,
@@ -51,7 +61,7 @@ export const sseUpstream = (
     const early: Heard[] = []
     const opened: { by?: SseChannel } = {}
     const channel = await openChannel(
-      endpoint,
+      to,
       (message) => (opened.by === undefined ? early.push(message) : hear(message, opened.by)),
       signal,
     )
@@ -97,8 +107,8 @@ export const sseUpstream = (
         if (uri !== undefined) watched.changed(uri)
       }
     }
-    const session = await connect(ownIntroduction(version, endpoint.server.client), hear, signal)
-    if ('kind' in session) throw new Error(session.detail)
+    const session = await connect(endpoint, ownIntroduction(version, endpoint.server.client), hear, signal)
+    if ('kind' in session) throw notShown(session) ? new NotShown(session) : new Error(session.detail)
     const { channel, initialized } = session
     own = channel
     const over = channel.over.then(({ detail }) => {
@@ -123,6 +133,7 @@ export const sseUpstream = (
     open: openLink,
     onChange: () => events.changed(upstream),
     onCapped: (list) => events.capped(upstream, list),
+    refreshMs: endpoint.as === undefined ? undefined : CALLERS_REFRESH_MS,
   })
 
   /** The client's session here, opened when there is none; concurrent callers share one opening. */
@@ -137,10 +148,11 @@ export const sseUpstream = (
   }
   const open = async (client: ClientState, forget: () => void): Promise<Session | Failure> => {
     const as = clientIntroduction(client.session.claims, endpoint.server.client)
-    const session = await connect(as, (message) => events.message(upstream, client, message), ending.signal)
+    const by = onBehalfOf(endpoint, () => client.caller)
+    const session = await connect(by, as, (message) => events.message(upstream, client, message), ending.signal)
     if ('kind' in session) {
       forget()
-      discovery.refresh()
+      if (!notShown(session)) discovery.refresh()
       return session
     }
     const { channel, initialized } = session
@@ -191,7 +203,8 @@ export const sseUpstream = (
         waiting: () => call.waiting(),
         onMessage: (message) => call.onMessage(message),
       })
-      if (outcome.kind === 'failed' && outcome.reason !== 'server-silent' && !signal.aborted) discovery.refresh()
+      const isServers = outcome.kind === 'failed' && outcome.reason !== 'server-silent' && !notShown(outcome)
+      if (isServers && !signal.aborted) discovery.refresh()
       return outcome
     },
     pass: () => Promise.resolve(failed('server-invalid', 'it does not speak the stateless era')),

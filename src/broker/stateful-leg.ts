@@ -11,6 +11,7 @@ import {
   isGone,
   listenOnce,
   maybeLost,
+  onBehalfOf,
   openSession,
   send,
   takeUp,
@@ -19,7 +20,7 @@ import type { ExchangeEvents } from './inner-client.ts'
 import { pause } from './pause.ts'
 import type { ServerMessage } from './server-message.ts'
 import { LISTENS_WITHIN_MS } from './stateful-link.ts'
-import { failed, type Failure, type Outcome, type UpstreamCall } from './upstream.ts'
+import { failed, type Failure, notShown, type Outcome, type UpstreamCall } from './upstream.ts'
 
 export interface StatefulLeg {
   call(call: UpstreamCall): Promise<Outcome>
@@ -42,6 +43,10 @@ interface Options {
   readonly message: (client: ClientState, message: Exclude<ServerMessage, { kind: 'response' }>) => void
 }
 
+interface Call extends UpstreamCall {
+  readonly by: HttpEndpoint
+}
+
 /** Why a session could not be opened, for all that wait for it. */
 class NotOpened extends Error {
   readonly failure: Failure
@@ -53,6 +58,7 @@ class NotOpened extends Error {
 
 export const statefulLeg = ({ endpoint, table, failing, message }: Options): StatefulLeg => {
   const { name } = endpoint.server
+  const by = (client: ClientState): HttpEndpoint => onBehalfOf(endpoint, () => client.caller)
 
   /** The session for a client, opened when there is none; concurrent callers share one opening. */
   const sessionFor = (client: ClientState): Promise<ServerSession> => {
@@ -66,11 +72,11 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
   }
   const open = async (client: ClientState): Promise<ServerSession> => {
     const as = clientIntroduction(client.session.claims, endpoint.server.client)
-    const made = await openSession(endpoint, as, AbortSignal.timeout(endpoint.server.timeoutMs))
+    const made = await openSession(by(client), as, AbortSignal.timeout(endpoint.server.timeoutMs))
     if ('kind' in made) throw new NotOpened(made)
     const { session, initialized } = made
     if (client.left) {
-      void closeSession(endpoint, session)
+      void closeSession(by(client), session)
       throw new NotOpened(failed('server-down', 'the session has ended'))
     }
     table.bind(client.session, name, session)
@@ -86,7 +92,7 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
       return await sessionFor(client)
     } catch (error) {
       if (!(error instanceof NotOpened)) throw error
-      failing()
+      if (!notShown(error.failure)) failing()
       return error.failure
     }
   }
@@ -97,17 +103,23 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
     client.serverStreams.get(name)?.()
   }
 
-  const ask = async (call: UpstreamCall, session: ServerSession): Promise<Outcome> => {
-    const { outcome } = await send(endpoint, session, call.body, call.id, call)
-    if (outcome.kind === 'failed' && outcome.reason !== 'server-silent' && !call.signal.aborted) failing()
+  /** A call is made for whoever asked for it, whoever asks for something else meanwhile. */
+  const ofCaller = (call: UpstreamCall): Call => {
+    const { caller } = call.client
+    return { ...call, by: onBehalfOf(endpoint, () => caller) }
+  }
+  const ask = async (call: Call, session: ServerSession): Promise<Outcome> => {
+    const { outcome } = await send(call.by, session, call.body, call.id, call)
+    const isServers = outcome.kind === 'failed' && outcome.reason !== 'server-silent' && !notShown(outcome)
+    if (isServers && !call.signal.aborted) failing()
     return deniesStateful(outcome) ? { ...outcome, otherEra: true } : outcome
   }
   /** Asks again in a new session when the one it was asked in is really gone. */
-  const askAgain = async (call: UpstreamCall, lost: ServerSession, refused: Outcome): Promise<Outcome> => {
+  const askAgain = async (call: Call, lost: ServerSession, refused: Outcome): Promise<Outcome> => {
     if (lost.id === undefined) return refused
     const replaced = call.client.session.servers.get(name) !== lost && call.client.session.servers.has(name)
     if (!replaced) {
-      if (!(await isGone(endpoint, lost))) return refused
+      if (!(await isGone(call.by, lost))) return refused
       drop(call.client, lost)
     }
     const again = await opened(call.client)
@@ -119,7 +131,7 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
     if (session === undefined || client.logLevel === undefined) return
     const id = endpoint.nextId()
     const body = ownRequest(id, 'logging/setLevel', client.logLevel)
-    await send(endpoint, session, body, id, { signal: AbortSignal.timeout(5000) })
+    await send(by(client), session, body, id, { signal: AbortSignal.timeout(5000) })
   }
 
   /** Whether this server could ask this client for something. */
@@ -150,23 +162,25 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
   ): Promise<void> => {
     let at: Cursor = cursor
     while (!signal.aborted && (client.hasStream || mayAsk(client))) {
-      const { how, next } = await listenOnce(endpoint, session, at, (one) => message(client, one), heard, signal)
+      const { how, next } = await listenOnce(by(client), session, at, (one) => message(client, one), heard, signal)
       // A lost session is found out by the next call; until then there is nothing to hear.
-      if (how === 'unsupported' || how === 'lost') return
+      if (how === 'unsupported' || how === 'lost' || how === 'not-shown') return
       at = next
       await pause(at.retryMs, signal)
     }
   }
 
   return {
-    async call(call) {
+    async call(given) {
+      const call = ofCaller(given)
       const session = await opened(call.client)
       if ('kind' in session) return session
       const outcome = await ask(call, session)
       const lost = outcome.kind === 'answered' && maybeLost(outcome.status, outcome.body)
       return lost ? askAgain(call, session, outcome) : outcome
     },
-    replay(call, lostId, refused) {
+    replay(given, lostId, refused) {
+      const call = ofCaller(given)
       const current = call.client.session.servers.get(name)
       const lost =
         current?.id === lostId ? current : { id: lostId, protocolVersion: call.client.session.claims.protocolVersion }
@@ -176,19 +190,21 @@ export const statefulLeg = ({ endpoint, table, failing, message }: Options): Sta
       const session = client.session.servers.get(name)
       return session?.id === undefined
         ? undefined
-        : endpoint.client.start(takeUp(endpoint, session, lastEventId), events)
+        : endpoint.client.start(takeUp(by(client), session, lastEventId), events)
     },
     async tell(client, body) {
       const session = client.session.servers.get(name)
       if (session !== undefined)
-        await send(endpoint, session, body, undefined, { signal: AbortSignal.timeout(endpoint.server.timeoutMs) })
+        await send(by(client), session, body, undefined, {
+          signal: AbortSignal.timeout(endpoint.server.timeoutMs),
+        })
     },
     setLevel,
     listen: (client) => void listening(client),
     async leave(client) {
       client.serverStreams.get(name)?.()
       const session = client.session.servers.get(name)
-      if (session !== undefined) await closeSession(endpoint, session)
+      if (session !== undefined) await closeSession(by(client), session)
     },
   }
 }

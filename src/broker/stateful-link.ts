@@ -64,7 +64,7 @@ export const statefulLink = async (options: Options): Promise<Link> => {
         resolve()
         if (signal.aborted || how === 'unsupported') return
         if (how !== 'ended') {
-          end(how === 'lost' ? 'the server ended the session' : 'the connection to the server was lost')
+          end(ends[how])
           return
         }
         at = next
@@ -103,6 +103,12 @@ export const statefulLink = async (options: Options): Promise<Link> => {
     },
   }
 }
+
+const ends = {
+  lost: 'the server ended the session',
+  failed: 'the connection to the server was lost',
+  'not-shown': 'there is no token to show the server',
+} as const
 
 /** What a session without a client answers to a server's request. */
 const answerAlone = (

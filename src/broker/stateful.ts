@@ -1,18 +1,21 @@
 /** What the gateway answers a stateful client, method by method. */
 import type { ListMethod } from '../catalog/server-catalogue.ts'
 import { lists } from '../catalog/server-catalogue.ts'
+import { type Visible, visible } from '../catalog/visible.ts'
 import { members, stringOf, textOf } from '../mcp/json-text.ts'
 import { isLogLevel, LOG_LEVELS } from '../mcp/log-levels.ts'
 import type { Message } from '../mcp/message.ts'
 import { isMethodOf, type MethodName as AnyMethod } from '../mcp/methods.ts'
-import { runCall, targetOf, withOwnName } from './calls.ts'
+import { sessionName } from '../sessions/session-name.ts'
+import { refuseTarget, runCall, type Target, targetOf, withOwnName } from './calls.ts'
 import type { ClientState } from './client-session.ts'
+import { confirmCall } from './confirm-call.ts'
+import type { Broker } from './broker.ts'
 import type { Context } from './context.ts'
 import type { Incoming } from './incoming.ts'
 import { initializeResult, parseInitialize } from './initialize.ts'
 import { pageOf } from './paging.ts'
 import { answerQuestion, forwardProgress } from './questions.ts'
-import type { Reply } from './reply.ts'
 import { askAboutTask, callAsTask, listTasks } from './tasks.ts'
 
 type MethodName = AnyMethod<'stateful'>
@@ -22,24 +25,37 @@ interface IncomingRequest extends Incoming {
   readonly method: MethodName
 }
 
+export interface Initialize extends Pick<Incoming, 'caller' | 'message' | 'bytes' | 'reply'> {
+  readonly broker: Broker
+  readonly id: string
+}
+
 /** Opens a session; the only request that needs none. */
-export const initialize = async (
-  context: Context,
-  message: Message,
-  bytes: Buffer,
-  id: string,
-  reply: Reply,
-): Promise<void> => {
+export const initialize = async ({ broker: context, caller, message, bytes, id, reply }: Initialize): Promise<void> => {
   const declared = parseInitialize(bytes, message.params)
   if (declared === undefined) {
     reply.refuse('bad-params', id, { subject: 'initialize needs protocolVersion and capabilities' })
     return
   }
   await context.settled()
-  const session = context.sessions.begin(declared)
+  const { principal, view } = caller
+  const session = context.sessions.begin({ ...declared, principal: principal.key, view })
   reply.inSession(session.session)
-  const result = initializeResult(context.catalogue(), declared.protocolVersion, context.version)
+  const client = context.client(session.session)
+  client.caller = caller
+  const result = initializeResult(await shown({ context, client, caller }), declared.protocolVersion, context.version)
   reply.end(`{"jsonrpc":"2.0","id":${id},"result":${result}}`, 200, 'application/json', session.id)
+}
+
+/** What the client sees now. */
+const shown = async ({
+  context,
+  client,
+  caller,
+}: Pick<Incoming, 'context' | 'client' | 'caller'>): Promise<Visible> => {
+  const offered = await context.catalogueFor(caller)
+  client.offered = offered === context.catalogue() ? undefined : offered
+  return visible(offered, caller)
 }
 
 /** Answers a message within a session. */
@@ -65,14 +81,12 @@ export const answer = async (incoming: Incoming): Promise<void> => {
 
 type Answer = (request: IncomingRequest) => void | Promise<void>
 
-const list: Answer = async ({ context, message, bytes, reply, id, method }) => {
+const list: Answer = async ({ context, client, caller, message, bytes, reply, id, method }) => {
   await context.settled()
   if (!isList(method)) return
+  const seen = await shown({ context, client, caller })
   const cursor = message.params === undefined ? undefined : members(bytes, message.params).get('cursor')
-  const page = pageOf(
-    context.catalogue().lists.stateful[method],
-    cursor === undefined ? undefined : stringOf(bytes, cursor),
-  )
+  const page = pageOf(seen.list(method), cursor === undefined ? undefined : stringOf(bytes, cursor))
   if (page === undefined) reply.refuse('bad-cursor', id)
   else {
     const next = page.nextCursor === undefined ? '' : `,"nextCursor":${JSON.stringify(page.nextCursor)}`
@@ -81,16 +95,32 @@ const list: Answer = async ({ context, message, bytes, reply, id, method }) => {
 }
 const isList = (method: string): method is ListMethod => Object.hasOwn(lists, method)
 
-const call: Answer = async ({ context, client, message, bytes, reply, id, method }) => {
+const call: Answer = async (request) => {
+  const { context, client, caller, message, bytes, reply, id, method } = request
   await context.settled()
-  const target = targetOf(context.catalogue().table, 'stateful', method, message, bytes)
+  const { table } = await context.catalogueFor(caller)
+  const target = targetOf(table, caller, method, message, bytes)
   if ('refusal' in target) {
-    reply.refuse(target.refusal, id, target.subject === undefined ? {} : { subject: target.subject })
+    refuseTarget(reply, id, method, target)
     return
   }
+  const { row, verdict } = target
+  reply.allowedBy(verdict.grounds)
+  reply.names(row.server, method, row.own)
+  const session = sessionName(client.session)
+  // Before a human is asked: what they agree to must not be refused for want of room.
+  await context.callLimits.run({ caller, session, table, method, row, bytes, reply, id }, async () => {
+    if (!verdict.confirm || (await confirmCall(request, row))) await deliver(request, target)
+  })
+}
+
+/** Has the server answer. */
+const deliver = async (
+  { context, client, message, bytes, reply, id, method }: IncomingRequest,
+  target: Pick<Target, 'row' | 'literal'>,
+): Promise<void> => {
   await context.moved(target.row.server)
   const upstream = context.upstreams.get(target.row.server)
-  reply.names(target.row.server, method, target.row.own)
   if (upstream === undefined) {
     reply.refuse('server-down', id, { server: target.row.server, subject: target.row.server })
     return
@@ -107,8 +137,8 @@ const call: Answer = async ({ context, client, message, bytes, reply, id, method
       : 0
   const token = message.metaProgressToken
   const span = token === undefined ? undefined : { start: token.start + moved, end: token.end + moved }
-  const request = { client, method, row: target.row, id, body, progressToken: span }
-  const outcome = await runCall(upstream, request, reply, (run) => upstream.call(run))
+  const running = { client, method, row: target.row, id, body, progressToken: span }
+  const outcome = await runCall(upstream, running, reply, (run) => upstream.call(run))
   const ok = outcome.kind === 'answered' && outcome.status === 200
   if (ok && method === 'resources/subscribe') client.subscriptions.set(target.row.exposed, target.row.server)
   if (ok && method === 'resources/unsubscribe') client.subscriptions.delete(target.row.exposed)

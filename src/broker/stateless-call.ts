@@ -1,14 +1,14 @@
 /** A stateless client's request that one server answers: handed on as it is where the eras agree, through the pool where not. */
+import { canBePublic } from '../catalog/caching.ts'
 import { isDirect } from '../mcp/methods.ts'
 import { paramFault } from '../mcp/param-headers.ts'
 import type { Era } from '../mcp/versions.ts'
-import { type Target, targetOf } from './calls.ts'
+import { refuseTarget, type Target, targetOf } from './calls.ts'
+import { confirmRequest } from './confirm-retry.ts'
+import { madePrivate } from './made-private.ts'
 import type { PooledRequest } from './pooled-request.ts'
 import { pass } from './stateless-pass.ts'
 import type { StatelessIncoming } from './incoming.ts'
-
-/** Nobody is authenticated yet: all clients are one. */
-const ANYBODY = ''
 
 export interface StatelessRequest extends StatelessIncoming {
   readonly id: string
@@ -17,27 +17,36 @@ export interface StatelessRequest extends StatelessIncoming {
 
 /** Looks its server up and delivers it there. */
 export const call = async (request: StatelessRequest): Promise<void> => {
-  const { context, head, message, bytes, reply, id, method } = request
+  const { context, caller, head, message, bytes, reply, id, method } = request
   await context.settled()
-  const { table } = context.catalogue()
-  const target = targetOf(table, 'stateless', method, message, bytes)
+  const { table } = await context.catalogueFor(caller)
+  const target = targetOf(table, caller, method, message, bytes)
   if ('refusal' in target) {
-    const { refusal, subject } = target
-    reply.refuse(refusal, id, {
-      ...(subject !== undefined && { subject }),
-      // 2026-07-28 resources, error handling.
-      ...(refusal === 'unknown-resource' && { extra: { uri: subject } }),
-    })
+    refuseTarget(reply, id, method, target)
     return
   }
+  const { grounds } = target.verdict
+  reply.allowedBy(grounds)
+  const isCallers = table.servers.get(target.row.server)?.perCaller === true
+  if (method === 'resources/read' && (isCallers || !canBePublic(table.policy, caller.view, grounds.length > 0)))
+    reply.rewrite(madePrivate)
   const wrong = paramFault(target.row.params, head.mcpParams, bytes, message.arguments)
-  if (wrong !== undefined) reply.refuse('header-mismatch', id, { subject: wrong })
-  else await deliver(request, target)
+  if (wrong !== undefined) {
+    reply.refuse('header-mismatch', id, { subject: wrong })
+    return
+  }
+  const { row } = target
+  reply.names(row.server, method, row.own)
+  // Before a human's answer is used up: what they agree to must not be refused for want of room.
+  await context.callLimits.run({ caller, session: '', table, method, row, bytes, reply, id }, async () => {
+    const cleared = target.verdict.confirm ? confirmRequest(request, target) : { request, target }
+    if (cleared !== undefined) await deliver(cleared.request, cleared.target)
+  })
 }
 
 /** Has the server answer, in whichever era it speaks. */
-export const deliver = async (request: StatelessRequest, target: Target): Promise<void> => {
-  const { context, message, bytes, reply, id, method } = request
+export const deliver = async (request: StatelessRequest, target: Pick<Target, 'row' | 'literal'>): Promise<void> => {
+  const { context, caller, message, bytes, reply, id, method } = request
   const { row, literal } = target
   reply.names(row.server, method, row.own)
   await context.moved(row.server)
@@ -49,8 +58,8 @@ export const deliver = async (request: StatelessRequest, target: Target): Promis
   const eras: ReadonlySet<Era> = new Set(
     upstream.era()?.eras ?? context.catalogue().table.servers.get(row.server)?.eras,
   )
-  const named = { literal, own: row.own, inHeader: isDirect(method) }
+  const named = { literal, own: row.own, inHeader: isDirect(method), tool: method === 'tools/call' ? row.own : '' }
   // A server that has just been found to speak the other era has run nothing yet.
   if (eras.has('stateless') && (await pass(upstream, request, named))) return
-  await context.pool.run({ principal: ANYBODY, upstream, method, row, literal, message, bytes, reply, id })
+  await context.pool.run({ caller, upstream, method, row, literal, message, bytes, reply, id })
 }

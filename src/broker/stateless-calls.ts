@@ -75,7 +75,8 @@ export const statelessCalls = ({ server, wire, version, capabilities, updated }:
 
   const run = async (call: UpstreamCall, message: Message, signal: AbortSignal): Promise<Outcome> => {
     const { client, method, body: asked } = call
-    const as = clientIntroduction(client.session.claims, server().client)
+    const as = client.caller
+    const introduction = clientIntroduction(client.session.claims, server().client)
     const logLevel = levelOf(client) ?? (capabilities().has('logging') ? DEFAULT_LEVEL : undefined)
     const headers = {
       ...wireHeaders(method, nameOf(method, message, asked)),
@@ -89,12 +90,13 @@ export const statelessCalls = ({ server, wire, version, capabilities, updated }:
         body: statelessRequest(asked, message, {
           id,
           version: REVISION,
-          capabilities: as.capabilities,
-          clientInfo: JSON.stringify({ name: as.clientName, version: as.clientVersion }),
+          capabilities: introduction.capabilities,
+          clientInfo: JSON.stringify({ name: introduction.clientName, version: introduction.clientVersion }),
           ...(logLevel !== undefined && { logLevel }),
           ...input,
         }),
         headers,
+        as,
         timeoutMs: server().timeoutMs,
         onMessage: (notification) => hear(call, notification),
         signal,
@@ -182,6 +184,7 @@ export const statelessCalls = ({ server, wire, version, capabilities, updated }:
         id: call.id,
         body: call.body,
         headers: call.headers,
+        as: call.caller,
         timeoutMs: server().timeoutMs,
         onMessage: (notification) => call.onMessage(notification),
         signal: call.signal,

@@ -13,7 +13,7 @@ import { clientFeatures } from './questions.ts'
 import { isListChanged } from './server-message.ts'
 import { judge } from './stateless-answer.ts'
 import type { StatelessIncoming } from './incoming.ts'
-import { forClient, toClient } from './task-names.ts'
+import { forClient } from './task-names.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface PassedRequest extends StatelessIncoming {
@@ -27,6 +27,8 @@ export interface Named {
   readonly own: string
   /** Whether `Mcp-Name` repeats it. */
   readonly inHeader: boolean
+  /** What the server calls the tool whose call may become a task, or has. */
+  readonly tool: string
 }
 
 /** Whether a stateless client can have tasks there. */
@@ -37,14 +39,16 @@ export const offersTasksTo = (upstream: Upstream): boolean => {
 
 /** Answers the client; false, and nothing is done: the server speaks the other era. */
 export const pass = async (upstream: Upstream, request: PassedRequest, named: Named): Promise<boolean> => {
-  const { message, bytes, reply, id, method } = request
+  const { context, caller, message, bytes, reply, id, method } = request
   const { name, client } = upstream.server
+  const rename = (own: string): string => context.taskIds.exposed(caller, { server: name, tool: named.tool, own })
   const declared = declaredFeatures(bytes, message)
   const withheld = clientFeatures.filter((feature) => !client.includes(feature))
   const tasks = declaresTasks(bytes, message) && offersTasksTo(upstream)
   const ending = new AbortController()
   reply.onClose(() => ending.abort())
   const outcome = await upstream.pass({
+    caller: request.caller,
     id,
     method,
     body: replaceSpans(bytes, [...renamed(bytes, named), ...narrowed(request, withheld, tasks)]),
@@ -53,7 +57,7 @@ export const pass = async (upstream: Upstream, request: PassedRequest, named: Na
     onMessage(notification) {
       // Changed lists are the gateway's to announce, once they are read.
       if (isListChanged(notification.method)) upstream.refresh()
-      else reply.message(forClient(upstream, notification))
+      else reply.message(forClient(upstream, notification, rename))
     },
   })
   if (ending.signal.aborted) reply.abandon()
@@ -64,7 +68,7 @@ export const pass = async (upstream: Upstream, request: PassedRequest, named: Na
     const allowed = declared.filter((feature) => client.includes(feature))
     const features = { allowed, withheld: declared.filter((feature) => withheld.includes(feature)), tasks }
     const judged = judge(method, id, outcome, features)
-    const body = tasks ? renameInResponse(method, outcome.body, toClient(name)) : outcome.body
+    const body = tasks ? renameInResponse(method, outcome.body, rename) : outcome.body
     if (judged.ok) reply.end(body, judged.status)
     else reply.refuse(judged.reason, id, { server: name, subject: `${name}: ${judged.why}` })
   }

@@ -1,13 +1,14 @@
 /** The tasks extension for stateless clients: what is asked about a task goes to the server in its name. */
 import { stringOf } from '../mcp/json-text.ts'
 import { declaresTasks } from '../mcp/stateless-request.ts'
-import { parseTaskId, TASKS_EXTENSION } from '../mcp/task-id.ts'
+import { TASKS_EXTENSION } from '../mcp/task-id.ts'
 import type { Reply } from './reply.ts'
+import { mayHaveTask } from './task-rights.ts'
 import { offersTasksTo, pass, type PassedRequest } from './stateless-pass.ts'
 
-/** tasks/get, tasks/update and tasks/cancel. Whose a task is, the server knows, or nobody: a client of this era is a stranger each time. */
+/** tasks/get, tasks/update and tasks/cancel: for whom the task was made, as long as they may call its tool. */
 export const askAboutTask = async (request: PassedRequest): Promise<void> => {
-  const { context, message, bytes, reply, id } = request
+  const { context, caller, message, bytes, reply, id } = request
   await context.settled()
   if (!context.catalogue().tasks.stateless) {
     reply.refuse('unknown-method', id, { subject: 'no server has tasks' })
@@ -22,15 +23,21 @@ export const askAboutTask = async (request: PassedRequest): Promise<void> => {
     return
   }
   const name = stringOf(bytes, message.taskId)
-  const task = parseTaskId(name)
+  const task = context.taskIds.open(caller, name)
   if (task !== undefined) await context.moved(task.server)
   const upstream = task === undefined ? undefined : context.upstreams.get(task.server)
   if (task === undefined || upstream === undefined || !offersTasksTo(upstream)) {
     reply.refuse('unknown-task', id, { subject: name })
     return
   }
-  reply.labels.server = task.server
-  const named = { literal: message.taskId, own: task.own, inHeader: true }
+  const { table } = await context.catalogueFor(caller)
+  const { server, tool, own } = task
+  reply.labels.server = server
+  if (!mayHaveTask(table, caller, task, reply)) {
+    reply.refuse('unknown-task', id, { subject: name, recorded: 'denied' })
+    return
+  }
+  const named = { literal: message.taskId, own, inHeader: true, tool }
   if (!(await pass(upstream, request, named)))
     reply.refuse('server-down', id, { server: task.server, subject: `${task.server} speaks the other era now` })
 }

@@ -3,6 +3,7 @@ import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION } fro
 import { MCP_METHOD, MCP_NAME, PROTOCOL_VERSION } from '../mcp/headers.ts'
 import { encodeHeaderValue } from '../mcp/header-value.ts'
 import { STATELESS_VERSIONS } from '../mcp/versions.ts'
+import type { Caller } from './caller.ts'
 import type { Introduction } from './handshake.ts'
 import type { Notification } from './server-message.ts'
 import type { Outcome } from './upstream.ts'
@@ -19,6 +20,8 @@ export interface WireRequest {
   readonly headers: Readonly<Record<string, string>>
   /** Longest silence in ms; undefined: it may be silent for ever, as a subscription is. */
   readonly timeoutMs: number | undefined
+  /** On whose behalf; absent: the gateway's own. */
+  readonly as?: Caller | undefined
   /** A notification that belongs to this request (by stream, progress token or subscription id). */
   onMessage(message: Notification): void
   /** Its end gives the request up, and the server is told in the transport's way. */

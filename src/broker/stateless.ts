@@ -1,6 +1,6 @@
 /** What the gateway answers a stateless client, method by method. */
-import type { Catalogue } from '../catalog/catalogue.ts'
 import { type ListMethod, lists } from '../catalog/server-catalogue.ts'
+import { visible } from '../catalog/visible.ts'
 import { clientIn } from '../mcp/client-name.ts'
 import { members, stringOf } from '../mcp/json-text.ts'
 import { isMethodOf, type MethodName as AnyMethod } from '../mcp/methods.ts'
@@ -42,26 +42,26 @@ export const answerStateless = async (incoming: StatelessIncoming): Promise<void
   } else await requests[method]({ ...incoming, id, method })
 }
 
-const discover: Answer = ({ context, id, reply }) =>
-  reply.result(id, discoverResult(context.catalogue(), context.version, context.isSettled))
+const discover: Answer = ({ context, caller, id, reply }) =>
+  reply.result(id, discoverResult(visible(context.catalogue(), caller), context.version, context.isSettled))
 
 const list = (method: ListMethod): Answer => {
   const capability = method.slice(0, method.indexOf('/'))
-  return async ({ context, message, bytes, reply, id }) => {
+  return async ({ context, caller, message, bytes, reply, id }) => {
     await context.settled()
-    const catalogue: Catalogue = context.catalogue()
+    const shown = visible(await context.catalogueFor(caller), caller)
     // What server/discover does not declare is not there.
-    if (!Object.hasOwn(catalogue.capabilities, capability)) {
+    if (!Object.hasOwn(shown.capabilities, capability)) {
       reply.refuse('unknown-method', id, { subject: `no server has ${capability}` })
       return
     }
     const cursor = message.params === undefined ? undefined : members(bytes, message.params).get('cursor')
-    const page = pageOf(catalogue.lists.stateless[method], cursor === undefined ? undefined : stringOf(bytes, cursor))
+    const page = pageOf(shown.list(method), cursor === undefined ? undefined : stringOf(bytes, cursor))
     if (page === undefined) {
       reply.refuse('bad-cursor', id)
       return
     }
-    const { ttlMs, scope } = catalogue.caching[method]
+    const { ttlMs, scope } = shown.caching(method)
     const next = page.nextCursor === undefined ? '' : `,"nextCursor":${JSON.stringify(page.nextCursor)}`
     reply.result(
       id,
@@ -72,9 +72,15 @@ const list = (method: ListMethod): Answer => {
   }
 }
 
-const listen: Answer = async ({ context, message, bytes, reply, id }) => {
+const listen: Answer = async ({ context, caller, message, bytes, reply, id }) => {
   await context.settled()
-  await context.listeners.open({ id, message, bytes, reply })
+  const offered = await context.catalogueFor(caller)
+  // Nothing is waited for between the question and the stream: two at once are not both the last.
+  if (!context.mayOpenStream(caller)) {
+    reply.refuse('too-many-own-streams', id)
+    return
+  }
+  await context.listeners.open({ id, caller, offered, message, bytes, reply })
 }
 
 const requests: Readonly<Record<MethodName, Answer>> = {

@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import type { ClientSession } from '../sessions/session-table.ts'
 import type { Broker } from './broker.ts'
+import type { Caller } from './caller.ts'
 import type { Resumption } from './client-streams.ts'
 import type { Reply } from './reply.ts'
 import { resumeAtServer } from './resume-at-server.ts'
@@ -9,6 +10,7 @@ import { resumeAtServer } from './resume-at-server.ts'
 export interface Taking {
   readonly broker: Broker
   readonly session: ClientSession
+  readonly caller: Caller
   /** As sent. */
   readonly lastEventId: string | undefined
   readonly res: ServerResponse
@@ -18,12 +20,17 @@ export interface Taking {
 }
 
 export const takeStream = (taking: Taking): void => {
-  const { broker, session, lastEventId = '', res, reply, stopping } = taking
+  const { broker, session, caller, lastEventId = '', res, reply, stopping } = taking
   const client = broker.client(session)
   const found: Resumption = lastEventId === '' ? { to: 'anew' } : client.streams.find(lastEventId)
   const own = found.to === 'anew' || (found.to === 'stream' && found.kind === 'own')
   if (own && stopping) {
     reply.refuse('stopping', undefined)
+    return
+  }
+  // The rest of a call's answer is not counted: whoever lost a connection could not have it otherwise.
+  if (own && !broker.mayOpenStream(caller, client)) {
+    reply.refuse('too-many-own-streams', undefined)
     return
   }
   switch (found.to) {

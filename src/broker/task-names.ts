@@ -28,12 +28,15 @@ export const toServer =
   }
 
 /** What changes in a server's notification or request before its client takes it. */
-export const editsForClient = (upstream: Upstream, { method, bytes, params }: Sent): readonly Edit[] =>
-  hasTasks(upstream) ? messageEdits(method, bytes, params, toClient(upstream.server.name)) : []
+export const editsForClient = (
+  upstream: Upstream,
+  { method, bytes, params }: Sent,
+  rename: Rename = toClient(upstream.server.name),
+): readonly Edit[] => (hasTasks(upstream) ? messageEdits(method, bytes, params, rename) : [])
 
 /** A server's notification as its client takes it. */
-export const forClient = (upstream: Upstream, message: Sent): Buffer =>
-  changed(message.bytes, editsForClient(upstream, message))
+export const forClient = (upstream: Upstream, message: Sent, rename?: Rename): Buffer =>
+  changed(message.bytes, editsForClient(upstream, message, rename))
 
 /** A client's notification as the server takes it. */
 export const forServer = (upstream: Upstream, method: string, bytes: Buffer): Buffer =>

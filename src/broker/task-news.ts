@@ -2,9 +2,10 @@
 import { members, textOf } from '../mcp/json-text.ts'
 import type { Message } from '../mcp/message.ts'
 import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
-import { exposedTaskId, parseTaskId, TASKS_EXTENSION } from '../mcp/task-id.ts'
+import { TASKS_EXTENSION } from '../mcp/task-id.ts'
 import { changeObject } from '../translation/object-edits.ts'
 import { taskOf } from '../translation/task-ids.ts'
+import type { Caller } from './caller.ts'
 import { declaredIn } from './declared.ts'
 import type { Introduction } from './handshake.ts'
 import { within } from './pause.ts'
@@ -12,6 +13,7 @@ import { judgeRequests } from './stateless-answer.ts'
 import { offersTasksTo } from './stateless-pass.ts'
 import { REVISION } from './stateless-wire.ts'
 import { TASK_NEWS } from './task-watch.ts'
+import type { Task } from './task-ids.ts'
 import type { TaskWatching, Upstream } from './upstream.ts'
 
 export interface TaskNews {
@@ -26,6 +28,9 @@ export interface TaskNews {
 
 interface Options {
   readonly upstreams: ReadonlyMap<string, Upstream>
+  readonly caller: Caller
+  /** The task of an id that the client may hear of. */
+  readonly find: (exposed: string) => Task | undefined
   /** The client's listen request: its id marks what is said, its `_meta` says who listens. */
   readonly id: string
   readonly message: Message
@@ -38,14 +43,15 @@ interface Watch {
   readonly ending: AbortController
 }
 
-export const taskNews = ({ upstreams, id, message, bytes, say }: Options): TaskNews => {
+export const taskNews = ({ upstreams, caller, find, id, message, bytes, say }: Options): TaskNews => {
   const watches = new Map<string, Watch>()
   const drop = (server: string, { ending }: Watch): void => {
     ending.abort()
     watches.delete(server)
   }
 
-  const begin = async (upstream: Upstream, ids: ReadonlySet<string>): Promise<readonly string[]> => {
+  /** `ids`: the server's own → the client's. */
+  const begin = async (upstream: Upstream, ids: ReadonlyMap<string, string>): Promise<readonly string[]> => {
     const { name, client, listTimeoutMs } = upstream.server
     if (upstream.watchTasks === undefined) return []
     const watch: Watch = { upstream, ending: new AbortController() }
@@ -54,15 +60,15 @@ export const taskNews = ({ upstreams, id, message, bytes, say }: Options): TaskN
     const declared = declaredIn(bytes, message.metaClientCapabilities, message.metaClientInfo, client)
     const heard: TaskWatching['heard'] = (news) => {
       const own = taskOf(TASK_NEWS, news.bytes, news.params)
-      if (signal.aborted || own === undefined || news.params === undefined || !ids.has(own)) return
+      const exposed = own === undefined ? undefined : ids.get(own)
+      if (signal.aborted || exposed === undefined || news.params === undefined || find(exposed) === undefined) return
       const requests = members(news.bytes, news.params).get('inputRequests')
       if (judgeRequests(news.bytes, requests, declared.features).ok)
-        say(told(id, exposedTaskId(name, own), textOf(news.bytes, news.params)))
+        say(told(id, exposed, textOf(news.bytes, news.params)))
     }
     const as = introduction(declared)
-    const agreed = await within(listTimeoutMs, upstream.watchTasks({ ids: [...ids], as, heard, signal }))
-    if (agreed !== undefined && agreed.length > 0 && !signal.aborted)
-      return agreed.map((own) => exposedTaskId(name, own))
+    const agreed = await within(listTimeoutMs, upstream.watchTasks({ caller, ids: [...ids.keys()], as, heard, signal }))
+    if (agreed !== undefined && agreed.length > 0 && !signal.aborted) return agreed.flatMap((own) => ids.get(own) ?? [])
     if (watches.get(name) === watch) drop(name, watch)
     return []
   }
@@ -72,12 +78,12 @@ export const taskNews = ({ upstreams, id, message, bytes, say }: Options): TaskN
       return watches.size
     },
     async open(ids) {
-      const owners = new Map<Upstream, Set<string>>()
+      const owners = new Map<Upstream, Map<string, string>>()
       for (const exposed of ids) {
-        const task = parseTaskId(exposed)
+        const task = find(exposed)
         const upstream = task === undefined ? undefined : upstreams.get(task.server)
         if (task === undefined || upstream === undefined || !offersTasksTo(upstream)) continue
-        owners.set(upstream, (owners.get(upstream) ?? new Set()).add(task.own))
+        owners.set(upstream, (owners.get(upstream) ?? new Map<string, string>()).set(task.own, exposed))
       }
       return (await Promise.all([...owners].map(([upstream, own]) => begin(upstream, own)))).flat()
     },

@@ -6,22 +6,23 @@ import type { Upstream } from './upstream.ts'
 const MOST_TASKS = 1000
 
 /** Own ids. A server that has only seen the gateway's credential takes all clients for one, so it has to be known here. */
-const made = new WeakMap<Upstream, Map<ClientState, Set<string>>>()
-const NONE: ReadonlySet<string> = new Set()
+const made = new WeakMap<Upstream, Map<ClientState, Map<string, string>>>()
+const NONE: ReadonlyMap<string, string> = new Map()
 
-export const rememberTask = (upstream: Upstream, client: ClientState, own: string): void => {
-  const clients = made.get(upstream) ?? new Map<ClientState, Set<string>>()
+/** `tool`: what was called, in the server's words. */
+export const rememberTask = (upstream: Upstream, client: ClientState, own: string, tool: string): void => {
+  const clients = made.get(upstream) ?? new Map<ClientState, Map<string, string>>()
   for (const other of clients.keys()) if (other.left) clients.delete(other)
-  const tasks = clients.get(client) ?? new Set<string>()
-  tasks.add(own)
-  const [oldest] = tasks
+  const tasks = clients.get(client) ?? new Map<string, string>()
+  tasks.set(own, tool)
+  const [oldest] = tasks.keys()
   if (tasks.size > MOST_TASKS && oldest !== undefined) tasks.delete(oldest)
   clients.set(client, tasks)
   made.set(upstream, clients)
 }
 
-/** Own ids of a client's tasks, oldest first. */
-export const tasksOf = (upstream: Upstream, client: ClientState): ReadonlySet<string> =>
+/** Own ids of a client's tasks, oldest first, each with its tool. */
+export const tasksOf = (upstream: Upstream, client: ClientState): ReadonlyMap<string, string> =>
   made.get(upstream)?.get(client) ?? NONE
 
 /** Whose a task is; undefined: nobody's who is still here. */

@@ -13,11 +13,12 @@ export const TASK_NEWS = 'notifications/tasks'
 export const watchTasks = async (
   wire: StatelessWire,
   timeoutMs: number,
-  { ids, as, heard, signal }: TaskWatching,
+  { caller, ids, as, heard, signal }: TaskWatching,
 ): Promise<readonly string[]> => {
   let agreed: readonly string[] = []
   const granted = await subscribe({
     wire,
+    caller,
     as,
     filter: { taskIds: ids },
     timeoutMs,
@@ -35,6 +36,7 @@ export const watchTasks = async (
     const outcome = await wire.send({
       ...wireRequest(wire.nextId(), 'tasks/get', JSON.stringify({ taskId: id }), as),
       headers: wireHeaders('tasks/get', id),
+      as: caller,
       timeoutMs,
       onMessage: () => undefined,
       signal,

@@ -1,5 +1,6 @@
 /** Tasks of stateful clients: calls that become tasks, and what is asked about them, in the session that made them alone. */
 import { randomBytes } from 'node:crypto'
+import type { Row, RoutingTable } from '../catalog/routing-table.ts'
 import { listsTasks, offersTasks } from '../catalog/tasks.ts'
 import { elements, members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
 import type { MethodName } from '../mcp/methods.ts'
@@ -14,6 +15,7 @@ import { ask } from './questions.ts'
 import type { Reply } from './reply.ts'
 import { toClient, toServer } from './task-names.ts'
 import { rememberTask, tasksOf } from './task-owners.ts'
+import { mayHaveTask } from './task-rights.ts'
 import type { Outcome, Upstream, UpstreamCall } from './upstream.ts'
 
 /** Beyond that a server is looping. */
@@ -31,10 +33,10 @@ interface TaskRequest extends Incoming {
 /** A call that its client wants as a task. Where there are none, it is an ordinary call (2025-11-25 tasks, support and handling). */
 export const callAsTask = async (
   upstream: Upstream,
-  request: Pick<UpstreamCall, 'client' | 'method' | 'row' | 'id' | 'body'>,
+  request: Pick<UpstreamCall, 'client' | 'method' | 'id' | 'body'> & { readonly row: Row },
   reply: Reply,
 ): Promise<void> => {
-  const { client, method } = request
+  const { client, method, row } = request
   const catalogue = upstream.catalogue()
   const possible =
     catalogue !== undefined && offersTasks('stateful', catalogue) && hasTasks(client.session.claims.protocolVersion)
@@ -45,7 +47,7 @@ export const callAsTask = async (
     const outcome = await upstream.call(call)
     if (!possible) return outcome
     const own = outcome.kind === 'answered' ? createdTask(outcome.body) : undefined
-    if (own !== undefined) rememberTask(upstream, client, own)
+    if (own !== undefined) rememberTask(upstream, client, own, row.own)
     return exposed(upstream, method, outcome)
   })
 }
@@ -54,6 +56,7 @@ export const callAsTask = async (
 export const askAboutTask = async ({
   context,
   client,
+  caller,
   message,
   bytes,
   reply,
@@ -73,11 +76,17 @@ export const askAboutTask = async ({
   const task = parseTaskId(name)
   await context.moved(task?.server ?? '')
   const upstream = task === undefined ? undefined : context.upstreams.get(task.server)
-  if (task === undefined || upstream === undefined || !tasksOf(upstream, client).has(task.own)) {
+  const tool = upstream === undefined || task === undefined ? undefined : tasksOf(upstream, client).get(task.own)
+  if (task === undefined || upstream === undefined || tool === undefined) {
     reply.refuse('unknown-task', id, { subject: name })
     return
   }
   reply.labels.server = task.server
+  const { table } = await context.catalogueFor(caller)
+  if (!mayHaveTask(table, caller, { server: task.server, tool }, reply)) {
+    reply.refuse('unknown-task', id, { subject: name, recorded: 'denied' })
+    return
+  }
   const body = replaceSpans(bytes, messageEdits(method, bytes, message.params, toServer(task.server)))
   const scanned = scan(body)
   const progressToken = scanned.ok ? scanned.message.metaProgressToken : undefined
@@ -96,7 +105,7 @@ const exposed = (upstream: Upstream, method: string, outcome: Outcome): Outcome 
 
 /** tasks/list: the client's own tasks at all servers, on one page. A server that does not answer is left out, as in other lists. */
 export const listTasks = async (request: TaskRequest): Promise<void> => {
-  const { context, client, message, reply, id, method } = request
+  const { context, client, caller, message, reply, id, method } = request
   await context.settled()
   if (context.catalogue().tasks.stateful?.list !== true || !hasTasks(client.session.claims.protocolVersion)) {
     reply.refuse('unknown-method', id, { subject: method })
@@ -106,12 +115,13 @@ export const listTasks = async (request: TaskRequest): Promise<void> => {
     reply.refuse('bad-cursor', id)
     return
   }
+  const { table } = await context.catalogueFor(caller)
   const gone = new AbortController()
   reply.onClose(() => gone.abort())
   const asked = [...context.upstreams.values()].flatMap((upstream) => {
     const catalogue = upstream.catalogue()
     const lists = catalogue !== undefined && listsTasks(catalogue) && tasksOf(upstream, client).size > 0
-    return lists ? [tasksAt(upstream, request, gone.signal)] : []
+    return lists ? [tasksAt(upstream, request, table, gone.signal)] : []
   })
   const tasks = (await Promise.all(asked)).flat()
   reply.result(id, `{"tasks":[${tasks.join(',')}]}`)
@@ -120,7 +130,8 @@ export const listTasks = async (request: TaskRequest): Promise<void> => {
 /** The client's tasks at one server, as it is to see them; as far as the server says in its time. */
 const tasksAt = async (
   upstream: Upstream,
-  { client, reply }: TaskRequest,
+  { client, caller, reply }: TaskRequest,
+  table: RoutingTable,
   ending: AbortSignal,
 ): Promise<readonly string[]> => {
   const { name, listTimeoutMs } = upstream.server
@@ -158,7 +169,9 @@ const tasksAt = async (
     for (const task of list === undefined ? [] : elements(body, list)) {
       const at = listedTask(body, task)
       const taskId = at === undefined ? undefined : stringOf(body, at)
-      if (at === undefined || taskId === undefined || !own.has(taskId)) continue
+      const tool = taskId === undefined ? undefined : own.get(taskId)
+      if (at === undefined || taskId === undefined || tool === undefined) continue
+      if (!mayHaveTask(table, caller, { server: name, tool })) continue
       found.push(
         textOf(body, { start: task.start, end: at.start }) +
           JSON.stringify(exposedTaskId(name, taskId)) +

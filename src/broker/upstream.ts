@@ -4,6 +4,7 @@ import type { Row } from '../catalog/routing-table.ts'
 import type { MethodName } from '../mcp/methods.ts'
 import type { Era } from '../mcp/versions.ts'
 import type { Server } from '../registry/model.ts'
+import type { Caller } from './caller.ts'
 import type { ClientState } from './client-session.ts'
 import type { ExchangeEvents } from './inner-client.ts'
 import type { Introduction } from './handshake.ts'
@@ -18,6 +19,8 @@ export interface EraFinding {
 
 /** A request of a stateless client to a server of that era, with the server's own names in it. */
 export interface StatelessCall {
+  /** On whose behalf. */
+  readonly caller: Caller
   /** Raw JSON id of the request in `body`. */
   readonly id: string
   readonly method: MethodName
@@ -32,6 +35,8 @@ export interface StatelessCall {
 
 /** Somebody who wants to hear of tasks. */
 export interface TaskWatching {
+  /** On whose behalf; absent: the gateway's own. */
+  readonly caller?: Caller
   readonly ids: readonly string[]
   /** How the client is introduced: a task may want of it what it declared. */
   readonly as: Introduction
@@ -42,6 +47,7 @@ export interface TaskWatching {
 
 /** A request of a stateful client, with the server's own names in it. */
 export interface UpstreamCall {
+  /** `client.caller`, as it is when the call begins, is on whose behalf. */
   readonly client: ClientState
   readonly method: MethodName
   /** What the request names; undefined for a replay, which the server knew already. */
@@ -76,7 +82,17 @@ export type Outcome =
     }
   | {
       readonly kind: 'failed'
-      readonly reason: 'server-down' | 'server-silent' | 'server-refused' | 'server-invalid' | 'not-allowed'
+      readonly reason:
+        | 'server-down'
+        | 'server-silent'
+        | 'server-refused'
+        | 'server-invalid'
+        | 'not-allowed'
+        // The server was to be shown a token made from the caller's, and there is none.
+        | 'no-token'
+        | 'bad-token'
+        | 'exchange-refused'
+        | 'exchange-failed'
       readonly detail: string
       readonly otherEra?: true
     }
@@ -84,6 +100,10 @@ export type Outcome =
 export type Failure = Extract<Outcome, { kind: 'failed' }>
 
 export const failed = (reason: Failure['reason'], detail: string): Failure => ({ kind: 'failed', reason, detail })
+
+/** The server was not asked: there was nothing to show it. That says nothing about the server. */
+export const notShown = ({ reason }: Failure): boolean =>
+  reason === 'no-token' || reason === 'bad-token' || reason === 'exchange-refused' || reason === 'exchange-failed'
 
 /** What was answered; throws, with the reason, when nothing was. */
 export const answerOf = (outcome: Outcome): Buffer => {
@@ -100,6 +120,8 @@ export interface UpstreamStatus {
   readonly lastError: string | undefined
   readonly fetchedAtMs: number | undefined
   readonly stale: boolean
+  /** It was not asked: whoever it was to be asked for has nothing to show it. */
+  readonly notShown?: true
 }
 
 export interface Upstream {
@@ -109,8 +131,16 @@ export interface Upstream {
   /** Takes an entry that differs only in names and limits. */
   update(server: Server): void
   status(): UpstreamStatus
-  /** What it offered when last asked; kept while it is down. */
+  /**
+   * What it offered when last asked; kept while it is down. Where that depends on the caller, only what it is able to do:
+   * its lists are empty.
+   */
   catalogue(): ServerCatalogue | undefined
+  /**
+   * Only where what it offers depends on who asks: what it offers this caller, asked for once and kept up to date for as
+   * long as the caller comes back; the same value until it is another. Undefined: it offers nothing, or does not answer.
+   */
+  readonly catalogueFor?: (caller: Caller) => Promise<ServerCatalogue | undefined>
   /** Resolves when it has answered for the first time, failed for the first time, or its list deadline has passed. */
   readonly settled: Promise<void>
   /** How it is spoken to; undefined until that is known. */
@@ -121,9 +151,14 @@ export interface Upstream {
   pass(call: StatelessCall): Promise<Outcome>
   /**
    * Tells of changes of these resources (the server's own URIs) until the signal ends, in whatever era it speaks;
-   * resolves with those the server agreed to. Never rejects.
+   * resolves with those the server agreed to. Never rejects. `caller` counts where what the server offers depends on it.
    */
-  watch(uris: readonly string[], changed: (uri: string) => void, signal: AbortSignal): Promise<readonly string[]>
+  watch(
+    uris: readonly string[],
+    changed: (uri: string) => void,
+    signal: AbortSignal,
+    caller?: Caller,
+  ): Promise<readonly string[]>
   /**
    * Only where the tasks extension may be: says what becomes of these tasks (the server's own ids) until the signal ends;
    * resolves with those that the server agreed to tell of. Never rejects.
@@ -157,6 +192,8 @@ export interface Upstream {
 export interface UpstreamEvents {
   /** Its catalogue or its state changed. */
   changed(upstream: Upstream): void
+  /** What it offers some callers changed: those that are meant. */
+  changedFor?(upstream: Upstream, isMeant: (caller: Caller) => boolean): void
   /** One of its lists is longer than we follow. */
   capped(upstream: Upstream, list: string): void
   /** A notification about a resource on a connection that all clients share: whoever subscribed is meant. */

@@ -1,15 +1,23 @@
 /** Whether what a server says now is what was approved: the lock beside the registry decides, when there is one. */
-import type { Lock, Server } from '../registry/model.ts'
+import type { Lock, Server, ToolPin } from '../registry/model.ts'
 import { canonical, FIELDS, pinOf } from './definition.ts'
 import type { Item, ServerCatalogue } from './server-catalogue.ts'
 import { hiddenCharacter } from './suspicious.ts'
 
 /** Why a tool is not shown before somebody approves it; undefined: it may be. */
 export const unapproved = (lock: Lock | undefined, server: Server, item: Item): string | undefined => {
-  if (lock === undefined) return undefined
-  const pin = lock.get(server.name)?.tools.get(item.own)
+  return lock === undefined ? undefined : unapprovedPin(lock, server, item.own, pinOf(item))
+}
+
+/** The same of what is known of a tool otherwise. */
+export const unapprovedPin = (
+  lock: Lock,
+  server: Pick<Server, 'name' | 'auto'>,
+  own: string,
+  now: ToolPin,
+): string | undefined => {
+  const pin = lock.get(server.name)?.tools.get(own)
   if (pin === undefined) return server.auto === 'additive' ? undefined : 'it is not in mcp.lock'
-  const now = pinOf(item)
   if (now.sha256 === pin.sha256) return undefined
   const differ = FIELDS.filter((field) => canonical(now.definition[field]) !== canonical(pin.definition[field]))
   return `its ${differ.join(' and ')} ${differ.length === 1 ? 'differs' : 'differ'} from mcp.lock`

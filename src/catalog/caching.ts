@@ -1,6 +1,7 @@
 /** How long, and for whom, what servers said may be kept (2026-07-28 caching). */
 import { stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
+import type { Policy } from '../policy/policy.ts'
 import type { CachePolicy } from '../registry/model.ts'
 
 /** Nothing may be kept: also what a server means that says nothing. */
@@ -24,6 +25,13 @@ export const strictest = (policies: readonly CachePolicy[]): CachePolicy =>
         ttlMs: Math.min(...policies.map(({ ttlMs }) => ttlMs)),
         scope: policies.every(({ scope }) => scope === 'public') ? 'public' : 'private',
       }
+
+/**
+ * Whether an answer can be for anybody, if its server says so. Not where rules (`ruled`), tokens or a view had a say: somebody
+ * else, or the same asker elsewhere, might get another one, or none.
+ */
+export const canBePublic = ({ authenticated }: Policy, view: string, ruled: boolean): boolean =>
+  !authenticated && view === '' && !ruled
 
 /** Whether a JSON value that starts so is a number. */
 const isNumber = (first: number | undefined): boolean =>

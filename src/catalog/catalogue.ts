@@ -1,7 +1,8 @@
 /** All servers' lists merged into one, with the routing table that belongs to them; a pure function of registry and answers. */
 import { replaceSpans } from '../mcp/json-text.ts'
 import type { Era } from '../mcp/versions.ts'
-import type { CachePolicy, Lock, Registry, Server } from '../registry/model.ts'
+import type { CachePolicy, Gateway, Lock, Registry, Server } from '../registry/model.ts'
+import { type Policy, policyOf } from '../policy/policy.ts'
 import { statefulTool, withoutTaskSupport } from '../translation/tool.ts'
 import { instructionsOf, unapproved, vetInstructions } from './approval.ts'
 import { strictest, UNCACHED } from './caching.ts'
@@ -24,9 +25,10 @@ export interface Hidden {
   readonly withheld?: 'suspicious' | 'unapproved'
 }
 
-/** A merged list, ready to send: items as exposed, and the same joined into one JSON array. */
+/** A merged list, ready to send: items as exposed, each with its row, and the same joined into one JSON array. */
 export interface MergedList {
   readonly items: readonly Buffer[]
+  readonly rows: readonly (Row | TemplateRow)[]
   readonly whole: Buffer
 }
 
@@ -43,8 +45,8 @@ export interface Catalogue {
   readonly capabilities: Readonly<Record<string, Readonly<Record<string, boolean>>>>
   /** What it declares about tasks beside them, in each era. */
   readonly tasks: Tasks
-  /** Each server's instructions under its name, as far as they may be told. */
-  readonly instructions: string | undefined
+  /** Server's name → its instructions, as far as they may be told; those that have some. */
+  readonly instructions: ReadonlyMap<string, string>
   /** How many items of each kind each server shows. */
   readonly counts: ReadonlyMap<string, Readonly<Record<ItemKind, number>>>
 }
@@ -59,7 +61,7 @@ const each = <T>(make: (method: ListMethod) => T): Readonly<Record<ListMethod, T
   'resources/templates/list': make('resources/templates/list'),
 })
 
-const emptyList: MergedList = { items: [], whole: Buffer.from('[]') }
+const emptyList: MergedList = { items: [], rows: [], whole: Buffer.from('[]') }
 const emptyLists = each(() => emptyList)
 
 /** The catalogue before any server has answered. */
@@ -71,7 +73,7 @@ export const emptyCatalogue: Catalogue = {
   remarks: [],
   capabilities: { tools: { listChanged: true } },
   tasks: { stateful: undefined, stateless: false },
-  instructions: undefined,
+  instructions: new Map(),
   counts: new Map(),
 }
 
@@ -80,11 +82,15 @@ export const mergeCatalogue = (registry: Registry, answers: ReadonlyMap<string, 
   const servers = registry.servers.filter(({ enabled }) => enabled)
   const merged = each((method) => mergeList(method, servers, answers, registry.lock))
   const table: RoutingTable = {
-    servers: new Map(servers.map((server) => [server.name, serverRow(server, answers.get(server.name))])),
+    servers: new Map(
+      servers.map((server) => [server.name, serverRow(server, registry.gateway, answers.get(server.name))]),
+    ),
     tools: merged['tools/list'].rows,
     prompts: merged['prompts/list'].rows,
     resources: merged['resources/list'].rows,
-    templates: [...merged['resources/templates/list'].rows.values()].flatMap(templateRow),
+    templates: [...merged['resources/templates/list'].rows.values()].filter(isTemplate),
+    ...(registry.gateway.limits !== undefined && { limits: registry.gateway.limits }),
+    policy: policyIn(registry),
   }
   const counts = new Map(servers.map(({ name }) => [name, countsOf(merged, name)]))
   return {
@@ -100,8 +106,18 @@ export const mergeCatalogue = (registry: Registry, answers: ReadonlyMap<string, 
   }
 }
 
+/** The very same of a registry each time: what was worked out for it holds for every list it makes. */
+const policyIn = (registry: Registry): Policy => {
+  const known = policies.get(registry)
+  if (known !== undefined) return known
+  const made = policyOf(registry)
+  policies.set(registry, made)
+  return made
+}
+const policies = new WeakMap<Registry, Policy>()
+
 interface Merged {
-  readonly rows: ReadonlyMap<string, Row>
+  readonly rows: ReadonlyMap<string, Row | TemplateRow>
   readonly list: MergedList
   /** The same without what only stateless clients understand. */
   readonly stateful: MergedList
@@ -115,9 +131,9 @@ const mergeList = (
   lock: Lock | undefined,
 ): Merged => {
   const { kind } = lists[method]
-  const rows = new Map<string, Row>()
-  const items: Buffer[] = []
-  const stateful: Buffer[] = []
+  const rows = new Map<string, Row | TemplateRow>()
+  const stateless: Shown[] = []
+  const stateful: Shown[] = []
   const hidden: Hidden[] = []
   /** How the names that are shown look, and which they are. */
   const looks = new Map<string, string>()
@@ -144,27 +160,42 @@ const mergeList = (
       looks.set(lookOf(exposed), exposed)
       const { hints = '', params = [] } = traits ?? {}
       const [only, other] = seen
-      rows.set(exposed, {
+      const parts = kind === 'templates' ? templateParts(exposed) : undefined
+      const row: Row | TemplateRow = {
         exposed,
         own: item.own,
         server: server.name,
         hints,
         params,
         ...(only !== undefined && other === undefined && { only }),
-      })
+        ...(parts !== undefined && { parts }),
+      }
+      rows.set(exposed, row)
       const json =
         exposed === item.own ? item.json : replaceSpans(item.json, [{ span: item.name, with: JSON.stringify(exposed) }])
       // What a tool says of tasks is for the clients that can have one there.
       const plain = traits?.taskSupport === undefined ? json : withoutTaskSupport(json)
       const shown = (era: Era): Buffer => (answer !== undefined && keepsTasks(era, answer) ? json : plain)
-      if (seen.includes('stateless')) items.push(shown('stateless'))
-      if (seen.includes('stateful'))
-        stateful.push(traits?.onlyStateless === true ? statefulTool(shown('stateful')) : shown('stateful'))
+      if (seen.includes('stateless')) stateless.push({ row, json: shown('stateless') })
+      if (seen.includes('stateful')) {
+        const said = shown('stateful')
+        stateful.push({ row, json: traits?.onlyStateless === true ? statefulTool(said) : said })
+      }
     }
   }
-  const list = { items, whole: joined(items) }
-  const same = stateful.length === items.length && stateful.every((json, i) => json === items[i])
-  return { rows, list, stateful: same ? list : { items: stateful, whole: joined(stateful) }, hidden }
+  const list = listOf(stateless)
+  const same = stateful.length === stateless.length && stateful.every(({ json }, i) => json === stateless[i]?.json)
+  return { rows, list, stateful: same ? list : listOf(stateful), hidden }
+}
+
+interface Shown {
+  readonly row: Row | TemplateRow
+  readonly json: Buffer
+}
+
+export const listOf = (shown: readonly Shown[]): MergedList => {
+  const items = shown.map(({ json }) => json)
+  return { items, rows: shown.map(({ row }) => row), whole: joined(items) }
 }
 
 /** Why an item is not shown; nothing when there is no reason. */
@@ -206,20 +237,29 @@ const whyHidden = (kind: ItemKind, exposed: string, rows: ReadonlyMap<string, Ro
   return undefined
 }
 
-const serverRow = (server: Server, answer: ServerCatalogue | undefined): ServerRow => ({
+/** Not what only the broker can do: speak another transport, get a caller's own token or lists, count calls. */
+const mayGoDirect = (server: Server, gateway: Gateway): boolean =>
+  server.kind === 'http' &&
+  server.transport === 'streamable' &&
+  server.exchange === undefined &&
+  !server.perCaller &&
+  server.limits?.concurrent === undefined &&
+  gateway.limits?.concurrent === undefined
+
+const serverRow = (server: Server, gateway: Gateway, answer: ServerCatalogue | undefined): ServerRow => ({
   name: server.name,
-  cluster: server.kind === 'http' && server.transport === 'streamable' ? `direct.${server.name}` : undefined,
+  cluster: mayGoDirect(server, gateway) ? `direct.${server.name}` : undefined,
   path: server.kind === 'http' ? server.endpoint.path : '',
   eras: new Set(answer?.eras),
   client: server.client,
   ...(answer !== undefined && offersTasks('stateless', answer) && { tasks: true }),
+  ...(server.kind === 'http' && server.perCaller && { perCaller: true }),
   prefixedResources: server.resources.prefix,
+  ...(server.kind === 'http' && server.forward.length > 0 && { forward: server.forward }),
+  ...(server.limits !== undefined && { limits: server.limits }),
 })
 
-const templateRow = (row: Row): readonly TemplateRow[] => {
-  const parts = templateParts(row.exposed)
-  return parts === undefined ? [] : [{ ...row, parts }]
-}
+const isTemplate = (row: Row | TemplateRow): row is TemplateRow => 'parts' in row
 
 const comma = Buffer.from(',')
 const joined = (items: readonly Buffer[]): Buffer =>
@@ -246,12 +286,16 @@ const mergeCaching = (
 ): Catalogue['caching'] => {
   const policyOf = (method: CachedMethod): CachePolicy =>
     strictest(
-      servers.flatMap(({ name, cache }) => {
+      servers.flatMap((server) => {
+        const { name, cache } = server
         const answer = answers.get(name)
         if (answer === undefined) return []
         const said = answer.caching[method]
         const shows = method === 'server/discover' || (counts.get(name)?.[lists[method].kind] ?? 0) > 0
-        return said !== undefined || shows ? [said ?? cache ?? UNCACHED] : []
+        const kept = said ?? cache ?? UNCACHED
+        // What one caller is shown is not for others, whatever the server says.
+        const own = server.kind === 'http' && server.perCaller ? { ...kept, scope: 'private' as const } : kept
+        return said !== undefined || shows ? [own] : []
       }),
     )
   return { ...each(policyOf), 'server/discover': policyOf('server/discover') }
@@ -261,13 +305,13 @@ const mergeInstructions = (
   servers: readonly Server[],
   answers: ReadonlyMap<string, ServerCatalogue>,
   lock: Lock | undefined,
-): string | undefined => {
-  const labelled = servers.flatMap(({ name }) => {
-    const vetted = vetInstructions(lock, name, instructionsOf(answers.get(name)))
-    return 'withheld' in vetted || vetted.told === '' ? [] : [`[${name}]\n${vetted.told}`]
-  })
-  return labelled.length === 0 ? undefined : labelled.join('\n\n')
-}
+): ReadonlyMap<string, string> =>
+  new Map(
+    servers.flatMap(({ name }) => {
+      const vetted = vetInstructions(lock, name, instructionsOf(answers.get(name)))
+      return 'withheld' in vetted || vetted.told === '' ? [] : [[name, vetted.told] as const]
+    }),
+  )
 
 const countsOf = (merged: Readonly<Record<ListMethod, Merged>>, server: string): Record<ItemKind, number> => {
   const count = (method: ListMethod): number => {

@@ -3,7 +3,7 @@ import type { Definition, Registry } from '../registry/model.ts'
 import { instructionsOf, vetInstructions } from './approval.ts'
 import { pinOf } from './definition.ts'
 import { exposedName } from './exposed-name.ts'
-import type { ServerCatalogue } from './server-catalogue.ts'
+import type { Item, ServerCatalogue } from './server-catalogue.ts'
 import { suspicion } from './suspicious.ts'
 
 export interface OfferedTool {
@@ -28,6 +28,8 @@ export interface OfferedServer {
   readonly suspicious?: string | undefined
   /** Those that the registry selects. */
   readonly tools: readonly OfferedTool[]
+  /** Those that it leaves out, by the server's own names: another registry may select them. */
+  readonly others: readonly Omit<OfferedTool, 'name'>[]
 }
 
 /** `answer`: what a server of this name has said, if it has. */
@@ -45,16 +47,20 @@ export const definitions = (
       ...(server.auto !== undefined && { auto: server.auto }),
       answered: known !== undefined,
       ...('withheld' in vetted ? { instructions: '', suspicious: vetted.withheld } : { instructions }),
-      tools: (known?.tools ?? []).flatMap((item): readonly OfferedTool[] => {
+      tools: (known?.tools ?? []).flatMap((item) => {
         const name = exposedName('tools', server, item.own)
-        if (name === undefined) return []
-        const suspicious = suspicion(item)
-        return [
-          suspicious === undefined
-            ? { own: item.own, name, definition: pinOf(item).definition }
-            : { own: item.own, name, suspicious },
-        ]
+        return name === undefined ? [] : [{ ...saidOf(item), name }]
       }),
+      others: (known?.tools ?? [])
+        .filter(({ own }) => exposedName('tools', server, own) === undefined)
+        .map((item) => saidOf(item)),
     }
   }),
 })
+
+const saidOf = (item: Item): Omit<OfferedTool, 'name'> => {
+  const suspicious = suspicion(item)
+  return suspicious === undefined
+    ? { own: item.own, definition: pinOf(item).definition }
+    : { own: item.own, suspicious }
+}

@@ -39,7 +39,10 @@ export const differences = (lock: Lock, servers: readonly OfferedServer[]): read
   ]
 }
 
-const ofServer = (server: OfferedServer, pin: ServerPin | undefined): readonly Change[] => {
+/** What the registry leaves out is not looked at. */
+type Compared = Omit<OfferedServer, 'others'>
+
+const ofServer = (server: Compared, pin: ServerPin | undefined): readonly Change[] => {
   const base = { server: server.name }
   const tools = server.tools.map(({ own, name, definition, suspicious }): Change | undefined => {
     const before = pin?.tools.get(own)
@@ -65,7 +68,7 @@ const ofServer = (server: OfferedServer, pin: ServerPin | undefined): readonly C
   ]
 }
 
-const instructions = (server: OfferedServer, pin: ServerPin | undefined): readonly Change[] => {
+const instructions = (server: Compared, pin: ServerPin | undefined): readonly Change[] => {
   const before = pin?.instructions
   const after = server.instructions === '' ? undefined : server.instructions
   const about = { of: 'instructions' as const, server: server.name, own: '', name: server.name }

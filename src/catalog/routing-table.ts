@@ -1,7 +1,8 @@
 /** Exposed name → server, as plain data: what `decide` and the broker look a request up in. */
 import type { ParamHeader } from '../mcp/param-headers.ts'
 import type { Era } from '../mcp/versions.ts'
-import type { ClientFeature } from '../registry/model.ts'
+import type { ClientFeature, Limits } from '../registry/model.ts'
+import { noPolicy, type Policy } from '../policy/policy.ts'
 import { type TemplatePart, templateMatches } from './uri-template.ts'
 
 /** One tool or prompt or listed resource. `own` is the server's name for it (a URI for a resource). */
@@ -35,8 +36,13 @@ export interface ServerRow {
   readonly client: readonly ClientFeature[]
   /** It offers the tasks extension, so that a call may be answered with a task. */
   readonly tasks?: true
+  /** It offers each caller something else; none of that is in a table for all. */
+  readonly perCaller?: true
   /** Its resources' URIs carry `<server>+` in front. */
   readonly prefixedResources: boolean
+  /** Headers of the client that it gets beside the usual ones, in lower case. */
+  readonly forward?: readonly string[]
+  readonly limits?: Limits
 }
 
 /** Immutable; replaced whole. A request reads it once, at its start. */
@@ -46,6 +52,10 @@ export interface RoutingTable {
   readonly prompts: ReadonlyMap<string, Row>
   readonly resources: ReadonlyMap<string, Row>
   readonly templates: readonly TemplateRow[]
+  /** Of all servers together. */
+  readonly limits?: Limits
+  /** Who may do what with all of it. */
+  readonly policy: Policy
 }
 
 /** The table before anything is known. */
@@ -55,12 +65,28 @@ export const emptyTable: RoutingTable = {
   prompts: new Map(),
   resources: new Map(),
   templates: [],
+  policy: noPolicy,
 }
+
+/** The row of a tool by what its server calls it. */
+export const toolOf = (table: RoutingTable, server: string, own: string): Row | undefined => {
+  let rows = byOwn.get(table)
+  if (rows === undefined) {
+    rows = new Map([...table.tools.values()].map((row) => [`${row.server} ${row.own}`, row]))
+    byOwn.set(table, rows)
+  }
+  return rows.get(`${server} ${own}`)
+}
+const byOwn = new WeakMap<RoutingTable, ReadonlyMap<string, Row>>()
+
+/** Longest URI that a template is tried on, in characters: no listed one is longer either. */
+const LONGEST_URI = 8192
 
 /** The row that a resource's URI leads to: a listed one first, then the first template that matches. */
 export const resourceRow = (table: RoutingTable, uri: string): Row | undefined => {
   const listed = table.resources.get(uri)
   if (listed !== undefined) return listed
+  if (uri.length > LONGEST_URI) return undefined
   const template = table.templates.find(({ parts }) => templateMatches(parts, uri))
   if (template === undefined) return undefined
   const prefixed = table.servers.get(template.server)?.prefixedResources === true

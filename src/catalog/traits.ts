@@ -54,11 +54,17 @@ const hints = [
 /** The tool's annotations as one header value; what it does not say is `unspecified`. */
 const hintsOf = (json: Buffer, annotations: Span | undefined): string => {
   const said = isObject(json, annotations) ? members(json, annotations) : new Map<string, never>()
-  return hints
+  return hintsFrom((key) => {
+    const span = said.get(key)
+    return span === undefined ? '' : json.toString('latin1', span.start, span.end)
+  })
+}
+
+/** `said`: the JSON text of an annotation; empty: it is not there. */
+export const hintsFrom = (said: (key: string) => string): string =>
+  hints
     .map(([short, key]) => {
-      const span = said.get(key)
-      const text = span === undefined ? '' : json.toString('latin1', span.start, span.end)
+      const text = said(key)
       return `${short}=${text === 'true' || text === 'false' ? text : 'unspecified'}`
     })
     .join(',')
-}

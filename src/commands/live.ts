@@ -1,11 +1,17 @@
-/** Connects to one server directly, without any gateway, and counts what it offers. */
+/** Connects to one server directly, without any gateway, and reads what tools it offers. */
 import type { FetchLike, Transport, VersionNegotiationOptions } from '@modelcontextprotocol/client'
 import type { Dispatcher } from 'undici'
+import type { KnownTool } from '../catalog/offer.ts'
 import { STATELESS_VERSIONS } from '../mcp/versions.ts'
 import type { Credential, HttpServer, Server, StdioServer } from '../registry/model.ts'
 
 export type Live =
-  | { readonly server: string; readonly ok: true; readonly protocolVersion: string; readonly tools: readonly string[] }
+  | {
+      readonly server: string
+      readonly ok: true
+      readonly protocolVersion: string
+      readonly tools: readonly KnownTool[]
+    }
   | { readonly server: string; readonly ok: false; readonly error: string }
 
 const urlOf = ({ endpoint: { tls, host, port, path } }: HttpServer): URL =>
@@ -118,7 +124,7 @@ export const connectLive = async (server: Server, version: string): Promise<Live
       server: server.name,
       ok: true,
       protocolVersion: client.getNegotiatedProtocolVersion() ?? 'unknown',
-      tools: tools.map(({ name }) => name),
+      tools: tools.map(({ name, annotations }) => ({ own: name, definition: { annotations } })),
     }
   } catch (error) {
     return { server: server.name, ok: false, error: reasons(error) }

@@ -19,12 +19,14 @@ export const render = (): Command =>
       const { goodRegistry } = await import('./registry-file.ts')
       const registry = goodRegistry(file)
       if (registry === undefined) return
+      const { keysInFile } = await import('../identity/public-keys.ts')
       const { rendered, yamlText } = await import('../xds/render.ts')
-      const { resources } = await import('../xds/resources.ts')
+      const { nothingLive, resources } = await import('../xds/resources.ts')
       const { snapshot } = await import('../xds/snapshot.ts')
       const { runPaths } = await import('../xds/run-paths.ts')
       const { systemCa } = await import('../xds/system-ca.ts')
       const paths = runPaths(resolve(run ?? defaultRunDirectory()), DEFAULT_NODE)
-      const message = rendered(snapshot(resources(registry, paths, systemCa())))
+      const live = { ...nothingLive, jwks: keysInFile(registry.gateway.auth) }
+      const message = rendered(snapshot(resources(registry, paths, systemCa(), live)))
       print(json ? JSON.stringify(message, undefined, 2) : yamlText(message).trimEnd())
     })

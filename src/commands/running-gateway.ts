@@ -11,6 +11,7 @@ const ANSWER_MS = 5_000
 const seen = z.object({
   version: z.string(),
   url: z.string(),
+  registry: z.object({ file: z.string(), version: z.string() }),
   servers: z.array(
     z.object({
       name: z.string(),
@@ -38,6 +39,20 @@ const dialled = ({ host, port }: Address): string => {
   return `http://${local.includes(':') ? `[${local}]` : local}:${port}`
 }
 
+const offeredTool = z.object({
+  own: z.string(),
+  suspicious: z.string().optional(),
+  definition: z
+    .object({
+      title: z.unknown().optional(),
+      description: z.unknown().optional(),
+      inputSchema: z.unknown().optional(),
+      outputSchema: z.unknown().optional(),
+      annotations: z.unknown().optional(),
+    })
+    .optional(),
+})
+
 const offered = z.object({
   servers: z.array(
     z.object({
@@ -47,22 +62,8 @@ const offered = z.object({
       answered: z.boolean(),
       instructions: z.string(),
       suspicious: z.string().optional(),
-      tools: z.array(
-        z.object({
-          own: z.string(),
-          name: z.string(),
-          suspicious: z.string().optional(),
-          definition: z
-            .object({
-              title: z.unknown().optional(),
-              description: z.unknown().optional(),
-              inputSchema: z.unknown().optional(),
-              outputSchema: z.unknown().optional(),
-              annotations: z.unknown().optional(),
-            })
-            .optional(),
-        }),
-      ),
+      tools: z.array(offeredTool.extend({ name: z.string() })),
+      others: z.array(offeredTool),
     }),
   ),
 })

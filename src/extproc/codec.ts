@@ -1,29 +1,37 @@
 /** Envoy's processing messages from and to protobuf bytes, field by field: nothing is built that nobody reads. */
 import protobuf from 'protobufjs/minimal.js'
-import { MCP_METHOD, MCP_NAME, MCP_PARAM_PREFIX, PROTOCOL_VERSION, REQUEST_ID, SESSION_ID } from '../mcp/headers.ts'
+import {
+  AUTHORIZATION,
+  CLIENT_ADDRESS,
+  MCP_METHOD,
+  MCP_NAME,
+  MCP_PARAM_PREFIX,
+  PROTOCOL_VERSION,
+  REQUEST_ID,
+  SESSION_ID,
+} from '../mcp/headers.ts'
+import { BackWriter } from './back-writer.ts'
 import type { Fields, Metadata, Mutation, ProcessingRequest, ProcessingResponse } from './processing.ts'
+import { endOfNext, long, varint } from './wire.ts'
 
 // Field numbers are those of protos/envoy/service/ext_proc/v3/external_processor.proto and
 // protos/envoy/config/core/v3/base.proto; a test holds them against those files.
 const { Reader, Writer } = protobuf
 type Reader = protobuf.Reader
-type Writer = protobuf.Writer
 
 const EMPTY = Buffer.alloc(0)
-
-/** The tag of a field of bytes, text or a message; and of a number. */
-const long = (field: number): number => (field << 3) | 2
-const varint = (field: number): number => field << 3
 
 /** Throws on bytes that are no protobuf. The body is a view into `bytes`. */
 export const decodeRequest = (bytes: Buffer): ProcessingRequest => {
   const reader = Reader.create(bytes)
   let request: ProcessingRequest = { of: 'other' }
+  let head: Head | undefined
+  let metadata: Buffer | undefined
   while (reader.pos < reader.len) {
     const tag = reader.uint32()
     switch (tag) {
       case long(2):
-        request = requestHeaders(reader, endOfNext(reader))
+        request = head = requestHeaders(reader, endOfNext(reader))
         break
       case long(3):
         reader.skipType(2)
@@ -32,14 +40,19 @@ export const decodeRequest = (bytes: Buffer): ProcessingRequest => {
       case long(4):
         request = requestBody(reader, endOfNext(reader))
         break
+      case long(8):
+        metadata = buffer(reader.bytes())
+        break
       default:
         reader.skipType(tag & 7)
     }
   }
+  // It comes behind what it belongs to.
+  if (head !== undefined) head.metadata = metadata
   return request
 }
 
-const endOfNext = (reader: Reader): number => reader.uint32() + reader.pos
+type Head = Omit<ProcessingRequest & { readonly of: 'request_headers' }, 'metadata'> & { metadata: Buffer | undefined }
 
 /** Header name → its place among the values that `RequestHead` is made of. */
 const PLACES: ReadonlyMap<string, number> = new Map(
@@ -57,6 +70,8 @@ const PLACES: ReadonlyMap<string, number> = new Map(
     REQUEST_ID,
     MCP_METHOD,
     MCP_NAME,
+    AUTHORIZATION,
+    CLIENT_ADDRESS,
   ].map((name, index) => [name, index]),
 )
 
@@ -69,7 +84,7 @@ interface Headers {
 }
 const noParams: ReadonlyMap<string, string> = new Map()
 
-const requestHeaders = (reader: Reader, end: number): ProcessingRequest => {
+const requestHeaders = (reader: Reader, end: number): Head => {
   const read: Headers = { names: [], values: Array.from({ length: PLACES.size }), params: undefined }
   let endOfStream = false
   while (reader.pos < end) {
@@ -92,12 +107,17 @@ const requestHeaders = (reader: Reader, end: number): ProcessingRequest => {
     requestId,
     mcpMethod,
     mcpName,
+    authorization,
+    address,
   ] = read.values
   return {
     of: 'request_headers',
     names: read.names,
     endOfStream,
     requestId: requestId ?? '',
+    address: address ?? '',
+    authorization,
+    metadata: undefined,
     head: {
       method,
       path,
@@ -172,46 +192,68 @@ const NOTHING_MORE = [2, 5, 6]
   .reduce((writer, field) => writer.uint32(varint(field)).int32(2), Writer.create())
   .finish()
 
+/** More than most answers need. */
+const ROOM = 2048
+
 export const encodeResponse = (response: ProcessingResponse): Buffer => {
   if (response.to === 'response_headers') return LET_RESPONSE_PASS
   if (response.to === 'request_headers' && response.next === 'body') return WANT_BODY
-  const writer = Writer.create()
-  writer.uint32(long(response.to === 'request_headers' ? 1 : 3)).fork()
-  common(writer.uint32(long(1)).fork(), response.mutation)
-  writer.ldelim().ldelim()
-  struct(writer.uint32(long(8)).fork(), response.metadata)
-  writer.ldelim()
-  if (response.to === 'request_headers') writer.uint32(long(9)).bytes(NOTHING_MORE)
-  return buffer(writer.finish())
+  const { to, mutation, metadata } = response
+  // The last field first.
+  const writer = new BackWriter(ROOM + (mutation.body?.length ?? 0))
+  if (to === 'request_headers') writer.bytes(9, NOTHING_MORE)
+  const behind = writer.length
+  struct(writer, metadata)
+  writer.field(8, behind)
+  const before = writer.length
+  common(writer, mutation)
+  writer.field(1, before)
+  writer.field(to === 'request_headers' ? 1 : 3, before)
+  return writer.finish()
 }
 
 /** CommonResponse: header_mutation, body_mutation, clear_route_cache. */
-const common = (writer: Writer, { set, remove, body }: Mutation): void => {
-  writer.uint32(long(2)).fork()
-  for (const [name, value] of set) {
-    writer.uint32(long(1)).fork().uint32(long(1)).fork()
-    // raw_value, because Envoy ignores `value` here
-    writer.uint32(long(1)).string(name).uint32(long(3)).string(value)
-    // OVERWRITE_IF_EXISTS_OR_ADD
-    writer.ldelim().uint32(varint(3)).int32(2).ldelim()
+const common = (writer: BackWriter, { set, remove, body }: Mutation): void => {
+  writer.varint(1)
+  writer.varint(varint(5))
+  if (body !== undefined) {
+    const behind = writer.length
+    writer.bytes(1, body)
+    writer.field(3, behind)
   }
-  for (const name of remove) writer.uint32(long(2)).string(name)
-  writer.ldelim()
-  if (body !== undefined) writer.uint32(long(3)).fork().uint32(long(1)).bytes(body).ldelim()
-  writer.uint32(varint(5)).bool(true)
+  const behind = writer.length
+  for (let index = remove.length - 1; index >= 0; index--) writer.text(2, remove[index] ?? '')
+  for (let index = set.length - 1; index >= 0; index--) option(writer, set[index] ?? NONE)
+  writer.field(2, behind)
+}
+const NONE = ['', ''] as const
+
+/** HeaderValueOption: header, append_action. */
+const option = (writer: BackWriter, [name, value]: readonly [string, string]): void => {
+  const behind = writer.length
+  // OVERWRITE_IF_EXISTS_OR_ADD
+  writer.varint(2)
+  writer.varint(varint(3))
+  const before = writer.length
+  // raw_value, because Envoy ignores `value` here
+  writer.text(3, value)
+  writer.text(1, name)
+  writer.field(1, before)
+  writer.field(1, behind)
 }
 
 /** google.protobuf.Struct of strings and structs. */
-const struct = (writer: Writer, fields: Metadata | Fields): void => {
+const struct = (writer: BackWriter, fields: Metadata | Fields): void => {
   for (const key of Object.keys(fields)) {
     const value = fields[key] ?? ''
-    writer.uint32(long(1)).fork().uint32(long(1)).string(key).uint32(long(2)).fork()
-    if (typeof value === 'string') writer.uint32(long(3)).string(value)
+    const behind = writer.length
+    if (typeof value === 'string') writer.text(3, value)
     else {
-      writer.uint32(long(5)).fork()
       struct(writer, value)
-      writer.ldelim()
+      writer.field(5, behind)
     }
-    writer.ldelim().ldelim()
+    writer.field(2, behind)
+    writer.text(1, key)
+    writer.field(1, behind)
   }
 }

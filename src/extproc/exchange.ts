@@ -2,9 +2,11 @@
 import type { RoutingTable } from '../catalog/routing-table.ts'
 import { clientName } from '../mcp/client-name.ts'
 import type { Edge } from '../mcp/request-head.ts'
+import { ANYBODY } from '../policy/principal.ts'
 import type { ClientSession, SessionLookup } from '../sessions/session-table.ts'
 import { type Asked, type Decision, decide, decideHead } from './decide.ts'
 import { bodyMutation, type Circumstances, headMutation, metadata } from './mutation.ts'
+import type { Principals } from './principals.ts'
 import type { ProcessingRequest, ProcessingResponse } from './processing.ts'
 
 /** What one exchange is judged by; the table is read once, when its head arrives. */
@@ -16,6 +18,8 @@ export interface Rules {
   /** Whether filters of the operator's own come next, which decide on what bodies say. */
   readonly everyBody: () => boolean
   readonly nameOf: (session: ClientSession) => string
+  /** Asked while the policy wants everybody to have a token. */
+  readonly principals: Principals
 }
 
 export type State =
@@ -63,20 +67,29 @@ const onHead = (event: ProcessingRequest & { of: 'request_headers' }, rules: Rul
   const { sessions, edge, brokerCluster } = rules
   const table = rules.table()
   const filtered = rules.everyBody()
-  const decision = decideHead(event.head, edge, sessions, table, filtered)
-  const { era } = decision
-  const decisionId = event.requestId
+  const principal = table.policy.authenticated ? rules.principals(event) : ANYBODY
+  const sender = { principal, address: event.address }
+  const decision = decideHead(event.head, sender, edge, sessions, table, filtered)
+  const { era, asker } = decision
+  const common = {
+    brokerCluster,
+    decisionId: event.requestId,
+    era,
+    view: asker?.view ?? '',
+    subject: asker?.principal.subject ?? '',
+    filtered,
+  }
   if (decision.to === 'body' && !event.endOfStream) {
     const of = decision.era === 'stateful' ? decision.session : undefined
     const session = of === undefined ? '' : rules.nameOf(of)
     const client = of === undefined ? '' : clientName(of.claims.clientName, of.claims.clientVersion)
-    const circumstances = { brokerCluster, decisionId, era, session, client, filtered }
+    const circumstances = { ...common, session, client }
     return [
       { at: 'body', asked: decision, table, names: event.names, circumstances },
       [{ do: 'answer', response: { to: 'request_headers', next: 'body' } }],
     ]
   }
-  const circumstances = { brokerCluster, decisionId, era, session: '', client: '', filtered }
+  const circumstances = { ...common, session: '', client: '' }
   const response: ProcessingResponse = {
     to: 'request_headers',
     next: 'end',

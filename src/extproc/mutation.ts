@@ -1,9 +1,11 @@
 /** How a decided request is changed: the cluster, the server's own session and path, and what is published about it. */
+import { shareOf } from '../catalog/buckets.ts'
 import type { Row } from '../catalog/routing-table.ts'
 import * as headers from '../mcp/headers.ts'
 import type { Era } from '../mcp/versions.ts'
+import { groundsText } from '../policy/grounds.ts'
 import type { Decision } from './decide.ts'
-import type { Metadata, Mutation } from './processing.ts'
+import type { Fields, Metadata, Mutation } from './processing.ts'
 
 /** What every answer of one exchange needs beside its decision. */
 export interface Circumstances {
@@ -12,6 +14,10 @@ export interface Circumstances {
   readonly decisionId: string
   /** What the head said; a decided body knows better. */
   readonly era: Era
+  /** The view asked; empty: all of the gateway. */
+  readonly view: string
+  /** Whose token it is; empty while nobody is authenticated. */
+  readonly subject: string
   /** A name for the client's session that reveals nothing; empty without a session. */
   readonly session: string
   /** How the session's client calls itself; empty without a session. */
@@ -40,9 +46,14 @@ export const bodyMutation = (decision: Decision, names: readonly string[], circu
     return { set: [[headers.CLUSTER, brokerCluster], ...set], remove: [], body: undefined }
   }
   const { server, cluster, body } = decision
+  const { forward = [] } = server
   const allowed = decision.era === 'stateful' ? isAllowed : isAllowedStateless
   const stays = (name: string): boolean =>
-    allowed(name) || name.startsWith(':') || name === NEEDED || (filtered && name === 'authorization')
+    allowed(name) ||
+    name.startsWith(':') ||
+    name === NEEDED ||
+    (filtered && name === headers.AUTHORIZATION) ||
+    forward.includes(name)
   const remove = names.filter((name) => !stays(name))
   set.push([headers.CLUSTER, cluster], [':path', server.path])
   if (decision.era === 'stateful') {
@@ -97,15 +108,28 @@ export const metadata = (decision: Decision | undefined, circumstances: Circumst
       era: decision?.era ?? era,
       path: decision?.to === 'server' ? 'direct' : 'broker',
       decision: decisionId,
-      view: '',
-      subject: '',
+      view: circumstances.view,
+      subject: circumstances.subject,
       session,
       ...(client === '' ? {} : { client }),
       ...(row === undefined ? {} : { server: row.server, tool: own }),
       ...(method === '' ? {} : { method }),
       ...(decision?.id === undefined ? {} : { id: decision.id }),
+      ...(decision === undefined ? {} : judged(decision, circumstances)),
     },
   }
+}
+
+/** What allows it, and which of a rate limit's buckets it counts against. */
+const judged = ({ grounds, buckets }: Decision, circumstances: Circumstances): Fields => {
+  const fields: Record<string, string> = {}
+  if (grounds.length > 0) fields['rule'] = groundsText(grounds)
+  for (const bucket of buckets) {
+    fields[`limit_${bucket.of}`] = bucket.name
+    // Never empty, which Envoy takes for nothing.
+    fields[`limit_${bucket.of}_of`] = shareOf(bucket, circumstances)
+  }
+  return fields
 }
 
 /** Names may hold anything; what is not printable ASCII, and the percent sign itself, becomes `%XX` of its UTF-8. */

@@ -9,6 +9,12 @@ export type ProcessingRequest =
       readonly names: readonly string[]
       /** Envoy's id of the request; the decision's too. */
       readonly requestId: string
+      /** The client's, as Envoy sees it; empty when it does not say. */
+      readonly address: string
+      /** The token as it came: what becomes of it, only the metadata tells. */
+      readonly authorization: string | undefined
+      /** What Envoy's filters found out: the bytes of an envoy.config.core.v3.Metadata. */
+      readonly metadata: Buffer | undefined
       /** The request has no body. */
       readonly endOfStream: boolean
     }

@@ -7,6 +7,7 @@ import type { SessionLookup } from '../sessions/session-table.ts'
 import { decodeRequest, encodeResponse } from './codec.ts'
 import type { Decision } from './decide.ts'
 import { type Effect, type Rules, type State, start, step } from './exchange.ts'
+import { rememberPrincipals } from './principals.ts'
 import type { ProcessingRequest, ProcessingResponse } from './processing.ts'
 
 export interface ExtProcOptions {
@@ -39,7 +40,10 @@ export const serveExtProc = async (options: ExtProcOptions): Promise<ExtProcServ
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
   })
-  server.addService(service, { process: (call: Call) => converse(call, options) })
+  const { table, sessions, edge, brokerCluster, everyBody = () => false } = options
+  const principals = rememberPrincipals()
+  const rules: Rules = { table, sessions, edge, brokerCluster, everyBody, principals, nameOf: sessionName }
+  server.addService(service, { process: (call: Call) => converse(call, rules, options) })
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(`unix:${options.socketPath}`, grpc.ServerCredentials.createInsecure(), (error) =>
       error === null ? resolve() : reject(error),
@@ -65,9 +69,7 @@ const service = {
   },
 } satisfies grpc.ServiceDefinition
 
-const converse = (call: Call, options: ExtProcOptions): void => {
-  const { table, sessions, edge, brokerCluster, everyBody = () => false } = options
-  const rules: Rules = { table, sessions, edge, brokerCluster, everyBody, nameOf: sessionName }
+const converse = (call: Call, rules: Rules, options: ExtProcOptions): void => {
   let state: State = start
   const on = (event: Parameters<typeof step>[1]): void => {
     try {

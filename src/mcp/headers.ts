@@ -18,6 +18,11 @@ export const TRACEPARENT = 'traceparent'
 export const TRACESTATE = 'tracestate'
 export const BAGGAGE = 'baggage'
 
+/** A client's token, and nowhere else (RFC 6750 2.1). Servers see it only where the registry says so. */
+export const AUTHORIZATION = 'authorization'
+/** The client's, as Envoy sees it, never as a client says. X-Forwarded-For names the machine itself for clients on loopback. */
+export const CLIENT_ADDRESS = 'x-envoy-external-address'
+
 /** Envoy's own, never a client's: also the id of the decision in errors, logs and metadata. */
 export const REQUEST_ID = 'x-request-id'
 

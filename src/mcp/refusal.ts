@@ -16,6 +16,7 @@ export type BodyRefusal =
 /** What the request's head alone tells. */
 export type HeadRefusal =
   | 'wrong-path'
+  | 'unknown-view'
   | 'wrong-verb'
   | 'foreign-host'
   | 'foreign-origin'

@@ -1,4 +1,4 @@
-/** What a request's head alone decides: path, verb, host, origin, media types, size, and whether it can be about a session. */
+/** What a request's head alone decides: path and view, verb, host, origin, media types, size, and whether it can be about a session. */
 import { isStateful, isStateless } from './versions.ts'
 import type { HeadRefusal } from './refusal.ts'
 
@@ -23,8 +23,10 @@ export interface RequestHead {
 
 /** What this entrypoint accepts. Loopback hosts and loopback origins always pass. */
 export interface Edge {
-  /** Such as `/mcp`. */
+  /** Such as `/mcp`. Views are one segment below it. */
   readonly path: string
+  /** The names of the views. */
+  readonly views: ReadonlySet<string>
   /** Lower case, without port and without brackets. */
   readonly hosts: ReadonlySet<string>
   /** Lower case, such as `https://app.example.com`. */
@@ -34,7 +36,10 @@ export interface Edge {
 }
 
 export type Verb = 'post' | 'get' | 'delete'
-export type Examined = { readonly ok: true; readonly verb: Verb } | { readonly ok: false; readonly reason: HeadRefusal }
+/** `view` is the one its path leads to; empty: all of the gateway, or a path that is refused. */
+export type Examined =
+  | { readonly ok: true; readonly verb: Verb; readonly view: string }
+  | { readonly ok: false; readonly reason: HeadRefusal; readonly view: string }
 
 const VERBS: ReadonlyMap<string, Verb> = new Map([
   ['POST', 'post'],
@@ -43,7 +48,10 @@ const VERBS: ReadonlyMap<string, Verb> = new Map([
 ])
 
 export const examine = (head: RequestHead, edge: Edge): Examined => {
-  if (!isAt(head.path, edge.path)) return refuse('wrong-path')
+  const view = viewAt(head.path, edge.path)
+  if (view === undefined) return { ok: false, reason: 'wrong-path', view: '' }
+  if (view !== '' && !edge.views.has(view)) return { ok: false, reason: 'unknown-view', view: '' }
+  const refuse = (reason: HeadRefusal): Examined => ({ ok: false, reason, view })
   const verb = VERBS.get(head.method ?? '')
   if (verb === undefined) return refuse('wrong-verb')
   if (!isOurHost(head.host, edge.hosts)) return refuse('foreign-host')
@@ -56,16 +64,21 @@ export const examine = (head: RequestHead, edge: Edge): Examined => {
     if (Number(head.contentLength ?? 0) > edge.maxBody) return refuse('too-large')
   }
   if (verb !== 'delete' && !accepts(head.accept, 'text/event-stream')) return refuse('not-acceptable')
-  if (verb === 'post') return { ok: true, verb } // which version counts, the body decides
+  if (verb === 'post') return { ok: true, verb, view } // which version counts, the body decides
   if (head.protocolVersion !== undefined && !isStateful(head.protocolVersion)) return refuse('unsupported-version')
   if ((head.sessionId ?? '') === '') return refuse('no-session-id')
-  return { ok: true, verb }
+  return { ok: true, verb, view }
 }
 
-const refuse = (reason: HeadRefusal): Examined => ({ ok: false, reason })
-
-const isAt = (path: string | undefined, ours: string): boolean =>
-  path !== undefined && path.startsWith(ours) && (path.length === ours.length || path[ours.length] === '?')
+/** The view's name in a path, empty at the gateway's own; undefined: nothing of ours can be there. */
+const viewAt = (path: string | undefined, ours: string): string | undefined => {
+  if (path?.startsWith(ours) !== true) return undefined
+  if (path.length === ours.length || path[ours.length] === '?') return ''
+  const query = path.indexOf('?')
+  const below = path.slice(ours.length, query < 0 ? undefined : query)
+  return VIEW.test(below) ? below.slice(1) : undefined
+}
+const VIEW = /^\/[a-z][a-z0-9-]*$/
 
 /** JSON is UTF-8 (RFC 8259 8.1); another charset would be another reading of the same bytes. */
 const JSON_TYPE = /^\s*application\/json\s*(;\s*charset\s*=\s*("utf-8"|utf-8)\s*)?;?\s*$/i

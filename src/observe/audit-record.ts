@@ -20,12 +20,18 @@ export interface Told {
   readonly own?: string
   readonly client?: string
   readonly session?: string
+  readonly subject?: string
+  readonly view?: string
+  /** What allowed it: lines of the registry and paths in it, such as `12 servers.github.access[0]`. */
+  readonly rule?: string
+  /** A human was asked, and agreed. */
+  readonly confirmed?: true
   /** `letThrough`: the request itself was allowed, and this is about what came of it. */
   readonly refused?: { readonly reason: string; readonly letThrough: boolean }
 }
 
-/** The JSON text of the line, without its place in the chain. */
-export const auditRecord = (finished: Finished, told?: Told): string => {
+/** The JSON text of the line, without its place in the chain. `registry`: the name of the file that rules stand in. */
+export const auditRecord = (finished: Finished, registry: string, told?: Told): string => {
   const { metadata } = finished
   const published = (key: string): string => {
     const value = metadata[key]
@@ -33,20 +39,23 @@ export const auditRecord = (finished: Finished, told?: Told): string => {
   }
   const method = told?.method ?? published('method')
   const own = told?.own ?? published('tool')
+  const rule = told?.rule ?? published('rule')
   return visible(
     JSON.stringify({
       time: new Date(finished.startMs).toISOString(),
       ...decided(finished, told),
+      ...(told?.confirmed === true && { confirmed: true }),
       id: short(published('decision') || finished.requestId),
-      subject: short(published('subject')),
+      subject: short(told?.subject || published('subject')),
       client: known(told?.client ?? published('client')),
       session: short(told?.session ?? published('session')),
-      view: short(published('view')),
+      view: short(told?.view || published('view')),
       era: known(told?.era ?? published('era')),
       verb: known(finished.verb),
       method: known(method),
       server: known(told?.server ?? published('server')),
       ...(own !== '' && named(method, own)),
+      ...(rule !== '' && { rule: `${registry}:${rule.replaceAll(', ', `, ${registry}:`)}` }),
       status: finished.status,
       ms: Math.round(finished.durationMs * 1000) / 1000,
     }),
@@ -54,23 +63,38 @@ export const auditRecord = (finished: Finished, told?: Told): string => {
 }
 
 /** Where a broken-off answer is none of the gateway's doing, and a server's failure no refusal of ours. */
-const decided = (
-  finished: Finished,
-  told: Told | undefined,
-): { readonly decision: 'allowed' | 'refused'; readonly reason?: string } => {
+const decided = (finished: Finished, told: Told | undefined): Decided => {
   if (told?.refused !== undefined) {
     const { reason, letThrough } = told.refused
     return { decision: letThrough ? 'allowed' : 'refused', reason }
   }
   const { details, flags, metadata } = finished
   if (details === 'via_upstream') return { decision: 'allowed' }
+  const reached = metadata['path'] !== undefined
+  const known = (reached ? AFTER : BEFORE).find(([begin]) => details.startsWith(begin))
+  if (known !== undefined) return known[1]
   const ended = outcome(finished)
   // Envoy's own word for it; what is in braces is about connections.
   const reason = short(details.replace(/\{.*$/, '') || flags[0] || ended.reason)
   // Without a path nothing was decided, so nothing was let through.
-  const letThrough = metadata['path'] !== undefined && LET_THROUGH.has(ended.outcome) && flags.length > 0
+  const letThrough = reached && LET_THROUGH.has(ended.outcome) && flags.length > 0
   return { decision: letThrough ? 'allowed' : 'refused', ...(reason !== '' && { reason }) }
 }
+
+interface Decided {
+  readonly decision: 'allowed' | 'refused'
+  readonly reason?: string
+}
+/** How the details begin of what our own filters refuse before anything is decided, and what the client is told; the first counts. */
+const BEFORE: readonly (readonly [string, Decided])[] = [
+  ['jwt_authn_access_denied{Jwt_is_missing}', { decision: 'refused', reason: 'no-token' }],
+  ['jwt_authn_access_denied', { decision: 'refused', reason: 'bad-token' }],
+  ['rbac_access_denied_matched_policy[mcp_no_keys]', { decision: 'refused', reason: 'no-keys' }],
+]
+/** The same past the decision. */
+const AFTER: readonly (readonly [string, Decided])[] = [
+  ['failed_to_inject_credential', { decision: 'allowed', reason: 'no-credential' }],
+]
 const LET_THROUGH: ReadonlySet<string> = new Set(['cancelled', 'timeout', 'failed'])
 
 const named = (method: string, own: string): Readonly<Record<string, string>> => {

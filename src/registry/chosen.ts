@@ -1,12 +1,10 @@
 /** Which of a server's items are shown: the checks on include, exclude and rename. */
 import type { Inspection } from './inspection.ts'
 import type { Selection } from './model.ts'
+import { type ItemKind, patternOddity } from './patterns.ts'
 import type { Path } from './place.ts'
 import type { SelectionSheet } from './schema.ts'
 import { select } from './selection.ts'
-
-/** What the items are called: tools and prompts have names, resources have URIs. */
-export type ItemKind = 'name' | 'uri'
 
 /** What MCP allows in a name. */
 const name = /^[A-Za-z0-9_.-]{1,128}$/
@@ -24,10 +22,9 @@ const checkPatterns = (inspection: Inspection, path: Path, selection: Selection,
   for (const list of ['include', 'exclude'] as const) {
     for (const [index, pattern] of selection[list].entries()) {
       const here = [...path, list, index]
-      if (pattern === '') inspection.warning(here, 'an empty pattern matches nothing')
-      else if (kind === 'name' && !/^[A-Za-z0-9_.*-]+$/.test(pattern)) {
-        inspection.warning(here, 'no name has these characters, so it matches nothing', '* stands for any characters')
-      } else if (selection[list].indexOf(pattern) !== index) inspection.warning(here, 'this pattern stands here twice')
+      const oddity = patternOddity(pattern, kind)
+      if (oddity !== undefined) inspection.warning(here, oddity.message, oddity.hint)
+      else if (selection[list].indexOf(pattern) !== index) inspection.warning(here, 'this pattern stands here twice')
       else if (
         list === 'include' &&
         inspection.isWritten(here) &&

@@ -1,7 +1,7 @@
 /** Whole numbers that bound something. */
 import { bad, type Form, good } from './form.ts'
 
-/** How many sessions a pool may be set to hold. */
+/** Of sessions in a pool, of calls under way, of streams: what one machine can hold, and no word typed wrong. */
 const MOST = 4096
 
 export const readCount = (text: string): Form<number> => {

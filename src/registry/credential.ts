@@ -1,51 +1,50 @@
-/** The header that lets the gateway into a server. */
+/** What lets the gateway into a server: a header, or the tokens it asks an OAuth server for. */
+import { readHeaderName } from './header-name.ts'
 import type { Inspection } from './inspection.ts'
-import { type Credential, Secret } from './model.ts'
+import { type Credential, type HttpServer, Secret } from './model.ts'
+import { oauthClient } from './oauth-client.ts'
 import type { Path } from './place.ts'
 import type { CredentialSheet } from './schema.ts'
 import { secretText } from './secret-text.ts'
 
-/** Headers that belong to the connection, to the message, to MCP or to Envoy: setting them would break the call. */
-const reserved: ReadonlySet<string> = new Set([
-  'accept',
-  'accept-encoding',
-  'connection',
-  'expect',
-  'host',
-  'keep-alive',
-  'last-event-id',
-  'origin',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'traceparent',
-  'tracestate',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'x-request-id',
-])
-const reservedPrefixes = ['content-', 'mcp-', 'x-mcp-', 'x-envoy-', 'x-forwarded-']
-
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
 /** Visible ASCII with spaces inside: anything else would be split, trimmed or refused on the way. */
 const headerValue = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/
 
-/** The header's name is in lower case. Undefined once its problem is reported. */
-export const credential = (inspection: Inspection, path: Path, sheet: CredentialSheet): Credential | undefined => {
+/** At most one of them. */
+export type Credentials = Pick<HttpServer, 'credential' | 'oauth' | 'exchange'>
+
+/** Empty once its problem is reported. */
+export const credentials = (inspection: Inspection, path: Path, sheet: CredentialSheet): Credentials => {
   const written = (key: string): boolean => inspection.isWritten([...path, key])
-  const forms = ['bearer', 'basic'].filter(written)
+  const forms = ['bearer', 'basic', 'oauth', 'exchange'].filter(written)
   if (written('header') || written('value')) forms.push('header')
-  if (forms.length === 0 && inspection.isBroken(path)) return undefined
+  if (forms.length === 0 && inspection.isBroken(path)) return {}
   if (forms.length !== 1) {
     const message = forms.length === 0 ? 'says nothing' : 'says more than one thing'
-    return inspection.error(path, message, 'give one of bearer, header with value, or basic')
+    inspection.error(path, message, 'give one of bearer, header with value, basic, oauth or exchange')
+    return {}
   }
+  if (sheet.oauth !== undefined) return { oauth: oauthClient(inspection, [...path, 'oauth'], sheet.oauth) }
+  if (sheet.exchange !== undefined) {
+    if (!inspection.isWritten(['gateway', 'auth'])) {
+      inspection.errorAtKey([...path, 'exchange'], 'callers have no token to exchange', 'add gateway.auth')
+    }
+    return { exchange: oauthClient(inspection, [...path, 'exchange'], sheet.exchange) }
+  }
+  const credential = fixed(inspection, path, sheet, forms[0] === 'header')
+  return credential === undefined ? {} : { credential }
+}
+
+/** The header's name is in lower case. Undefined once its problem is reported. */
+const fixed = (
+  inspection: Inspection,
+  path: Path,
+  sheet: CredentialSheet,
+  hasHeader: boolean,
+): Credential | undefined => {
   if (sheet.bearer !== undefined) return bearer(inspection, [...path, 'bearer'], sheet.bearer)
   if (sheet.basic !== undefined) return basic(inspection, [...path, 'basic'], sheet.basic)
-  return forms[0] === 'header' ? header(inspection, path, sheet) : undefined
+  return hasHeader ? header(inspection, path, sheet) : undefined
 }
 
 const bearer = (
@@ -83,21 +82,12 @@ const header = (inspection: Inspection, path: Path, sheet: CredentialSheet): Cre
   const has = (key: string): boolean => inspection.isWritten([...path, key])
   if (!has('value')) inspection.error(path, 'header needs a value', 'add value: "${NAME}"')
   if (!has('header')) inspection.error(path, 'value needs a header', 'add the name of the header, or use bearer')
-  const name = sheet.header?.toLowerCase()
-  const nameProblem = name === undefined ? undefined : headerNameProblem(name)
-  if (nameProblem !== undefined) inspection.error([...path, 'header'], nameProblem)
+  const name = sheet.header === undefined ? undefined : readHeaderName(sheet.header)
+  if (name?.ok === false) inspection.error([...path, 'header'], name.message)
   const value = sheet.value === undefined ? undefined : secretText(inspection, [...path, 'value'], sheet.value)
-  if (value === undefined || name === undefined) return undefined
+  if (value === undefined || name?.ok !== true) return undefined
   if (!headerValue.test(value)) {
     return inspection.error([...path, 'value'], 'must be a header value', 'visible ASCII, no space at its ends')
   }
-  return { header: name, value: new Secret(value) }
-}
-
-const headerNameProblem = (name: string): string | undefined => {
-  if (!token.test(name)) return 'must be the name of a header'
-  if (reserved.has(name) || reservedPrefixes.some((prefix) => name.startsWith(prefix))) {
-    return 'this header is not yours to set: it belongs to HTTP, to MCP or to the gateway'
-  }
-  return undefined
+  return { header: name.value, value: new Secret(value) }
 }

@@ -5,7 +5,13 @@ import { readSyntax } from './syntax.ts'
 
 /** Values of these keys, and items of lists under them, are never secret. */
 const harmless: ReadonlySet<string> = new Set(
-  'listen admin open maxBody prefix include exclude client timeout listTimeout required enabled idle'.split(' '),
+  [
+    'listen admin open maxBody prefix include exclude client timeout listTimeout required enabled idle',
+    'access tools prompts resources allow roles groups scopes subjects when confirm view allowed denied',
+    'calls per concurrent streams body lists forward skew',
+  ]
+    .join(' ')
+    .split(' '),
 )
 
 /** Undefined when the file cannot be told apart into keys and values. */

@@ -54,6 +54,20 @@ const kinds: Readonly<Record<string, string>> = {
   record: 'keys and values',
 }
 
+/** What may be written where there is more than one form: by the key, else by the kinds of the forms. */
+const eitherAt: Readonly<Record<string, string>> = {
+  access: 'roles, { roles: client } or a list of rules',
+  allow: 'anyone or conditions',
+  claims: 'the path of a file or keys and values',
+}
+
+const eitherOf = ({ errors }: z.core.$ZodIssueInvalidUnion, path: Path): string => {
+  const hasList = errors.some(([issue]) => issue?.code === 'invalid_type' && issue.expected === 'array')
+  const key = String(path.at(-1))
+  if (Object.hasOwn(eitherAt, key)) return eitherAt[key] ?? ''
+  return hasList ? 'a text or a list' : 'a text or { file: path }'
+}
+
 const kindOf = (value: unknown): string => {
   if (typeof value === 'object') return Array.isArray(value) ? 'a list' : 'keys and values'
   return typeof value === 'string' ? 'a text' : `a ${typeof value}`
@@ -71,7 +85,7 @@ const report = ({ issue, path }: Finding, root: Value, inspection: Inspection): 
       if (value === undefined) return inspection.errorAtKey(path.slice(0, -1), `"${path.at(-1)}" is missing`)
       if (value === null) return inspection.error(path, 'has no value', 'give it one, or remove the key')
       const expected =
-        issue.code === 'invalid_union' ? 'a text or { file: path }' : (kinds[issue.expected] ?? issue.expected)
+        issue.code === 'invalid_union' ? eitherOf(issue, path) : (kinds[issue.expected] ?? issue.expected)
       const hint = expected === 'a list' && typeof value === 'string' ? 'write [ … ]' : undefined
       return inspection.error(path, `must be ${expected}, not ${kindOf(value)}`, hint)
     }
@@ -130,16 +144,21 @@ const copy = (value: unknown): unknown => {
   return isContainer(value) ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, copy(each)])) : value
 }
 
-/** Removes what a path leads to: the whole list for an item, the whole map for a key that is missing in it. */
+/** Removes what a path leads to: the whole list for an item, which keeps the places of others; the whole map, or the list it is an item of, for a key that is missing in it. */
 const remove = (root: unknown, path: Path): void => {
   let parent: unknown = root
   let drop: (() => void) | undefined
-  for (const step of path) {
+  for (const [index, step] of path.entries()) {
     if (!isContainer(parent)) break
     const container = parent
-    if (Array.isArray(container) || !Object.hasOwn(container, step)) break
-    drop = () => {
-      delete container[step]
+    if (!Object.hasOwn(container, step)) {
+      if (index < path.length - 1) return // gone with another
+      break
+    }
+    if (!Array.isArray(container)) {
+      drop = () => {
+        delete container[step]
+      }
     }
     parent = container[step]
   }

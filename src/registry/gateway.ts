@@ -1,6 +1,9 @@
 /** The `gateway:` section: where we listen, and who may connect. */
+import { rulesAccess } from './access.ts'
 import { collide, isLoopback, readAddress } from './address.ts'
+import { auth } from './auth.ts'
 import type { Inspection } from './inspection.ts'
+import { gatewayLimits } from './limits.ts'
 import type { Address, AuditTarget, Gateway } from './model.ts'
 import { keyPair } from './pem.ts'
 import type { Path } from './place.ts'
@@ -19,7 +22,8 @@ export const gateway = (inspection: Inspection, sheet: GatewaySheet, overrides: 
   const { open } = sheet
   // `open` that could not be read may have meant `true`: its own problem is enough
   const mayBeOpen = open || inspection.isBroken(['gateway', 'open'])
-  for (const { address, path } of [listen, admin]) {
+  const guarded = inspection.isWritten(['gateway', 'auth']) ? [admin] : [listen, admin]
+  for (const { address, path } of guarded) {
     if (!isLoopback(address.host) && !mayBeOpen) {
       inspection.error(path, 'anybody could connect beyond loopback', 'use 127.0.0.1, or say gateway.open: true')
     }
@@ -27,6 +31,8 @@ export const gateway = (inspection: Inspection, sheet: GatewaySheet, overrides: 
   if (collide(listen.address, admin.address)) inspection.error(admin.path, 'listen and admin need different ports')
   const audit = sheet.audit === undefined ? undefined : auditTarget(inspection, ['gateway', 'audit'], sheet.audit)
   const tls = sheet.tls === undefined ? undefined : keyPair(inspection, ['gateway', 'tls'], sheet.tls)
+  const { access, limits } = sheet
+  const issuer = sheet.auth === undefined ? undefined : auth(inspection, ['gateway', 'auth'], sheet.auth, sheet.url)
   return {
     listen: listen.address,
     admin: admin.address,
@@ -38,6 +44,10 @@ export const gateway = (inspection: Inspection, sheet: GatewaySheet, overrides: 
     filters: policyFilters(inspection, sheet.filters, Object.keys(sheet.clusters)),
     clusters: policyClusters(inspection, sheet.clusters),
     ...(audit === undefined ? {} : { audit }),
+    ...(issuer === undefined ? {} : { auth: issuer }),
+    ...(access === undefined ? {} : { access: rulesAccess(inspection, ['gateway', 'access'], access) }),
+    ...(limits === undefined ? {} : { limits: gatewayLimits(inspection, ['gateway', 'limits'], limits) }),
+    confirmMs: sheet.confirm,
   }
 }
 

@@ -4,19 +4,20 @@ import { didYouMean } from './did-you-mean.ts'
 import { type Path, pathText } from './place.ts'
 import { schema } from './schema.ts'
 
-/** A schema without the wrappers that say when a value may be absent or how it is read. */
-const bare = (wrapped: z.core.$ZodType): z.core.$ZodType => {
+/** A schema without the wrappers that say when a value may be absent or how it is read; of several forms the one that is keys, or a list. */
+const bare = (wrapped: z.core.$ZodType, form: 'keys' | 'list' = 'keys'): z.core.$ZodType => {
   if (wrapped instanceof z.ZodOptional || wrapped instanceof z.ZodPrefault || wrapped instanceof z.ZodDefault) {
-    return bare(wrapped.def.innerType)
+    return bare(wrapped.def.innerType, form)
   }
-  if (wrapped instanceof z.ZodPipe) return bare(wrapped.def.in)
-  if (wrapped instanceof z.ZodUnion)
-    return bare(wrapped.options.find((option) => bare(option) instanceof z.ZodObject) ?? z.string())
-  return wrapped
+  if (wrapped instanceof z.ZodPipe) return bare(wrapped.def.in, form)
+  if (!(wrapped instanceof z.ZodUnion)) return wrapped
+  const isMeant = (option: z.core.$ZodType): boolean =>
+    form === 'keys' ? option instanceof z.ZodObject : option instanceof z.ZodArray
+  return wrapped.options.map((option) => bare(option, form)).find(isMeant) ?? z.string()
 }
 
 const child = (parent: z.core.$ZodType, step: string | number): z.core.$ZodType | undefined => {
-  const here = bare(parent)
+  const here = bare(parent, typeof step === 'number' ? 'list' : 'keys')
   if (here instanceof z.ZodRecord) return here.valueType
   if (here instanceof z.ZodArray) return here.element
   return here instanceof z.ZodObject && Object.hasOwn(here.shape, step) ? here.shape[step] : undefined

@@ -41,6 +41,148 @@ export interface Credential {
   readonly value: Secret
 }
 
+/** How we show an OAuth token endpoint who we are. */
+export interface OAuthClient {
+  /** The token endpoint. */
+  readonly token: string
+  readonly client: string
+  /** Absent: a public client. */
+  readonly secret?: Secret
+  readonly scopes: readonly string[]
+  /** Whom the token is for, as this endpoint wants it said. */
+  readonly audience?: string
+  readonly resource?: string
+  /** PEM certificates to trust at the endpoint instead of the system's. */
+  readonly ca?: string
+  readonly place: Place
+}
+
+/** What people write to say which claims a rule is about; `claim` takes any path. */
+export type ClaimKind = 'roles' | 'groups' | 'scopes' | 'subjects' | 'claim'
+
+/** One key of an `allow`: one of its values has to be there. */
+export interface Condition {
+  readonly of: ClaimKind
+  /** For `claim`: where in the claims, such as `realm_access.roles`. Empty for the others. */
+  readonly path: string
+  /** A scope of several words needs all of them. */
+  readonly values: readonly string[]
+}
+
+/** What an expression may look at; what does not apply is absent, and looking at it is an error. */
+export interface Facts {
+  readonly claims: { readonly [name: string]: Json }
+  readonly tool?: { readonly name: string; readonly annotations: Readonly<Record<string, boolean>> }
+  readonly prompt?: { readonly name: string }
+  readonly resource?: { readonly uri: string }
+  readonly server: { readonly name: string; readonly description: string }
+  readonly request: {
+    readonly method: string
+    readonly view: string
+    readonly era: string
+    /** The client's address. */
+    readonly address: string
+  }
+}
+
+/** A CEL expression that was checked. */
+export interface Expression {
+  readonly source: string
+  readonly place: Place
+  /** Whether it looks at the client's address, at the method, at the era or at the view. */
+  readonly looksAt: ReadonlySet<'address' | 'method' | 'era' | 'view'>
+  /** Which of the token's claims it looks at; `any`: the expression alone does not say. */
+  readonly claims: ReadonlySet<string> | 'any'
+  /** Never throws; an error, and any result but true, is false. */
+  readonly holds: (facts: Facts) => boolean
+  /** Why it can't be worked out for these facts; undefined: it can. */
+  readonly fault: (facts: Facts) => string | undefined
+}
+
+/** One entry of an `access`. A kind without patterns, while another has some, is not covered; with none at all everything is. */
+export interface Rule {
+  readonly place: Place
+  /** Such as `servers.github.access[0]`. */
+  readonly path: string
+  readonly tools?: readonly string[]
+  readonly prompts?: readonly string[]
+  readonly resources?: readonly string[]
+  /** All must hold; none: anyone. */
+  readonly allow: readonly Condition[]
+  readonly when?: Expression
+  /** A human is asked each time. */
+  readonly confirm: boolean
+}
+
+/** Who may do what. Absent: everything is allowed; present: only what some rule, or some role, allows. */
+export type Access =
+  | { readonly kind: 'rules'; readonly rules: readonly Rule[] }
+  /** The token's roles name the tools; `client`: under which client of the token, when it is not the server's name. */
+  | { readonly kind: 'roles'; readonly client?: string; readonly place: Place; readonly path: string }
+
+/** At most so many calls in so long, for each of something. */
+export interface Rate {
+  readonly calls: number
+  readonly perMs: number
+  readonly per: 'subject' | 'session' | 'tool'
+  readonly place: Place
+}
+
+export interface Limits {
+  readonly rate?: Rate
+  /** Calls of one principal under way at once. */
+  readonly concurrent?: number
+  /** Streams that one principal holds open. Only the gateway's. */
+  readonly streams?: number
+  /** Largest request body, in bytes. */
+  readonly maxBody?: number
+  /** Only a server's: own rates for tools by pattern, the first that matches. */
+  readonly tools: readonly { readonly pattern: string; readonly rate: Rate }[]
+}
+
+/** A part of what the gateway offers, served at an address of its own; patterns are of exposed names. */
+export interface View {
+  readonly name: string
+  readonly place: Place
+  readonly description?: string
+  /** Told to its clients in front of the servers' own. */
+  readonly instructions?: string
+  /** Absent while another kind is given: none of them; all absent: everything. */
+  readonly tools?: readonly string[]
+  readonly prompts?: readonly string[]
+  readonly resources?: readonly string[]
+  readonly access?: Access
+}
+
+/** Sample claims and what they must allow; run by `validate`. */
+export interface PolicyTest {
+  readonly name: string
+  readonly place: Place
+  readonly claims: { readonly [name: string]: Json }
+  readonly view: string
+  /** Exposed names of tools. */
+  readonly allowed: readonly { readonly tool: string; readonly place: Place }[]
+  readonly denied: readonly { readonly tool: string; readonly place: Place }[]
+}
+
+/** Whose tokens let clients in. */
+export interface Auth {
+  readonly place: Place
+  readonly issuer: string
+  readonly audience: string
+  /** Where its keys are; `discovered`: the issuer says where. */
+  readonly jwks:
+    | { readonly kind: 'discovered' }
+    | { readonly kind: 'url'; readonly url: string }
+    | { readonly kind: 'file'; readonly text: string }
+  /** The path of the claim that holds the roles; absent: where Keycloak has them. */
+  readonly roles?: string
+  /** Clocks may differ by so much. */
+  readonly skewMs: number
+  /** PEM certificates to trust at the issuer instead of the system's. */
+  readonly ca?: string
+}
+
 /** A URL in the pieces Envoy wants. `path` starts with a slash and includes the query. */
 export interface Endpoint {
   readonly tls: boolean
@@ -57,7 +199,8 @@ export interface UpstreamTls {
   readonly sni?: string
 }
 
-interface Served {
+/** What every server has, however it is reached. */
+export interface Served {
   readonly name: string
   /** Where its key stands in the file. */
   readonly place: Place
@@ -77,6 +220,8 @@ interface Served {
   readonly cache?: CachePolicy
   /** What a lock lets in of this server without being asked: tools that are new. Absent: nothing. */
   readonly auto?: 'additive'
+  readonly access?: Access
+  readonly limits?: Limits
   /** Longest silence of the server on a call. */
   readonly timeoutMs: number
   /** Longest time to fetch one of its lists, all pages. */
@@ -90,6 +235,14 @@ export interface HttpServer extends Served {
   readonly transport: 'streamable' | 'sse'
   readonly endpoint: Endpoint
   readonly credential?: Credential
+  /** A token of our own, by client credentials. Never beside `credential`. */
+  readonly oauth?: OAuthClient
+  /** The caller's token is exchanged for one of this server (RFC 8693); lists are fetched with one of our own. */
+  readonly exchange?: OAuthClient
+  /** Headers of the client that the server gets, in lower case. */
+  readonly forward: readonly string[]
+  /** What it offers depends on who asks. */
+  readonly perCaller: boolean
   readonly tls: UpstreamTls
 }
 
@@ -153,6 +306,11 @@ export interface Gateway {
   readonly filters: readonly PolicyFilter[]
   readonly clusters: readonly PolicyCluster[]
   readonly audit?: AuditTarget
+  readonly auth?: Auth
+  readonly access?: Access
+  readonly limits?: Limits
+  /** How long a human has to confirm a call. */
+  readonly confirmMs: number
 }
 
 /** Sessions held at a stateful server on behalf of stateless clients. */
@@ -178,6 +336,8 @@ export interface Registry {
   readonly gateway: Gateway
   readonly servers: readonly Server[]
   readonly sessions: SessionOptions
+  readonly views: readonly View[]
+  readonly tests: readonly PolicyTest[]
   /** What was approved of the servers' tools; absent: everything is. */
   readonly lock?: Lock
 }

@@ -1,7 +1,8 @@
 /** Policy of the operator's own: Envoy's filters, passed on as they are written, and the clusters they call. */
 import { didYouMean } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
-import type { Json, PolicyCluster, PolicyFilter } from './model.ts'
+import { jsonMap } from './json.ts'
+import type { PolicyCluster, PolicyFilter } from './model.ts'
 import { keyText, type Path } from './place.ts'
 import type { ClusterSheet, FilterSheet } from './schema.ts'
 import { upstreamTls } from './upstream-tls.ts'
@@ -9,9 +10,9 @@ import { upstreamTls } from './upstream-tls.ts'
 /** The listener has so many places for them. It never changes, so neither does their number. */
 export const MOST_FILTERS = 8
 
-/** Whether scalars keep the kind they were written as: Envoy takes `true` for a flag, not the text. */
-export const isVerbatim = ([section, key, , part]: Path): boolean =>
-  section === 'gateway' && key === 'filters' && part === 'typed_config'
+/** Whether scalars keep the kind they were written as: Envoy takes `true` for a flag, not the text; so do rules of claims. */
+export const isVerbatim = ([section, key, third, part]: Path): boolean =>
+  (section === 'gateway' && key === 'filters' && part === 'typed_config') || (section === 'tests' && third === 'claims')
 
 export const policyFilters = (
   inspection: Inspection,
@@ -45,17 +46,7 @@ const policyFilter = (
     const hint = near === undefined ? 'add it there' : `did you mean "${near}"?`
     inspection.warning(at, 'no cluster in gateway.clusters has this name', hint)
   }
-  return { name, place, type, config: Object.fromEntries(entriesOf(written)) }
-}
-
-const entriesOf = (written: object): readonly (readonly [string, Json])[] =>
-  Object.entries(written).map(([key, value]: [string, unknown]) => [key, json(value)])
-
-/** What is no JSON stands where something could not be read, which is reported. */
-const json = (value: unknown): Json => {
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value
-  if (Array.isArray(value)) return value.map(json)
-  return typeof value === 'object' && value !== null ? Object.fromEntries(entriesOf(value)) : null
+  return { name, place, type, config: jsonMap(written) }
 }
 
 /** Under these keys Envoy's filters name clusters. */

@@ -1,67 +1,10 @@
 /** The registry file's schema: types, defaults, the editors' JSON schema and the reference page all come from here. */
 import { z } from 'zod'
-import { readAddress } from './address.ts'
-import { readDuration } from './duration.ts'
-import type { Form } from './form.ts'
-import { readCount } from './count.ts'
+import { readHeaderName } from './header-name.ts'
 import { readHostPort } from './host-port.ts'
-import { readBodySize } from './size.ts'
-import { readEndpoint, readHostName, readOrigin, readPublicUrl } from './url.ts'
-
-/** A text with a meaning. The reason it has none becomes the problem's message and hint. */
-const text = <T>(read: (text: string) => Form<T>) =>
-  z.string().transform((written, context): T => {
-    const form = read(written)
-    if (form.ok) return form.value
-    context.addIssue({ code: 'custom', message: form.message, params: { hint: form.hint } })
-    return z.NEVER
-  })
-
-/** For editors only: the form itself, or anything with a variable in it. */
-const orVariable = (pattern: string): string => `^(?:${pattern})$|\\$\\{`
-
-const address = text(readAddress).meta({
-  id: 'address',
-  description: 'An IP address and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`. Port 0 takes a free one.',
-  pattern: orVariable('.+:\\d+'),
-})
-const duration = text(readDuration).meta({
-  id: 'duration',
-  description: 'A number and a unit (`ms`, `s`, `m`, `h`), such as `30s`; more than 0, at most `24h`.',
-  pattern: orVariable('\\d+(?:\\.\\d+)?(?:ms|s|m|h)'),
-})
-const size = text(readBodySize).meta({
-  id: 'size',
-  description: 'A number and a unit (`B`, `KiB`, `MiB`), such as `4MiB`.',
-  pattern: orVariable('\\d+(?:\\.\\d+)?(?:B|KiB|MiB)'),
-})
-const count = text(readCount).meta({
-  id: 'count',
-  description: 'A whole number.',
-  type: ['integer', 'string'],
-  pattern: orVariable('\\d+'),
-})
-const flag = z.stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' }).meta({
-  id: 'flag',
-  description: '`true` or `false`.',
-  type: ['boolean', 'string'],
-  pattern: orVariable('true|false'),
-})
-const path = z.string().meta({ id: 'path', description: "A file's path, relative to the registry file." })
-const secret = z.union([z.string(), z.strictObject({ file: path.describe('The file it is read from.') })]).meta({
-  id: 'secret',
-  description:
-    'A text, best given by a variable (`"${NAME}"`), or `{ file: path }`; line ends at the end of the file are trimmed.',
-})
-const word = z.string().meta({
-  id: 'text',
-  description: 'Any text. Numbers and `true` or `false` are taken as they are written.',
-  type: ['string', 'number', 'boolean'],
-})
-const pattern = z.string().meta({
-  id: 'pattern',
-  description: 'A whole name, in which `*` stands for any characters, none included. Case counts.',
-})
+import { auth, defaults, gatewayLimits, policyTest, rules, serverAccess, serverLimits, view } from './schema-access.ts'
+import { address, count, duration, flag, path, pattern, secret, size, text, word } from './schema-forms.ts'
+import { readEndpoint, readHostName, readOrigin, readPublicUrl, readResource, readSecureUrl } from './url.ts'
 
 const choose = {
   include: z.array(pattern).prefault(['*']).describe('What is shown.'),
@@ -87,6 +30,18 @@ const resourceSelection = z
     description: 'Which resources are shown. Names and patterns are whole URIs.',
   })
 
+const oauthClient = z
+  .strictObject({
+    token: text(readSecureUrl).describe('The token endpoint: an `https` URL, or one of this machine.'),
+    client: word.describe("The client's id."),
+    secret: secret.optional().describe("The client's secret; a public client has none."),
+    scopes: z.array(word).prefault([]).describe('The scopes to ask for.'),
+    audience: word.optional().describe('Whom the token is for, as the endpoint wants it said (`audience`).'),
+    resource: text(readResource).optional().describe('Whom the token is for, as a URI (`resource`, RFC 8707).'),
+    ca: path.optional().describe("PEM certificates to trust at the endpoint instead of the system's."),
+  })
+  .meta({ id: 'oauth client', description: 'How the gateway asks a token endpoint for a token.' })
+
 const credential = z
   .strictObject({
     bearer: secret.optional().describe('A token, sent as `Authorization: Bearer …`.'),
@@ -96,11 +51,20 @@ const credential = z
       .strictObject({ user: z.string().describe('The user.'), password: secret.describe('The password.') })
       .optional()
       .describe('A user and a password, sent as `Authorization: Basic …`.'),
+    oauth: oauthClient
+      .optional()
+      .describe("A token of the gateway's own, by client credentials; it is renewed in time."),
+    exchange: oauthClient
+      .optional()
+      .describe("The caller's token, exchanged for one of this server (RFC 8693); needs `gateway.auth`."),
   })
   .meta({
     id: 'credential',
-    description: 'What the gateway shows the server to be let in: one of `bearer`, `header` with `value`, or `basic`.',
-    oneOf: [{ required: ['bearer'] }, { required: ['header', 'value'] }, { required: ['basic'] }],
+    description:
+      'What the gateway shows the server to be let in: one of `bearer`, `header` with `value`, `basic`, `oauth` or `exchange`.',
+    oneOf: ['bearer', 'header', 'basic', 'oauth', 'exchange'].map((form) => ({
+      required: form === 'header' ? ['header', 'value'] : [form],
+    })),
   })
 
 const upstreamTls = z
@@ -137,7 +101,9 @@ const gateway = z.strictObject({
   admin: address.prefault('127.0.0.1:8081').describe('Status page, `/status`, `/ready` and `/metrics`.'),
   url: text(readPublicUrl)
     .optional()
-    .describe('The public address, when agents use another one than `listen`; its host is accepted in `Host`.'),
+    .describe(
+      'The public address, when agents use another one than `listen`; its host is accepted in `Host`. Needed with `auth`: tokens are for it.',
+    ),
   tls: z
     .strictObject({ cert: path.describe('The certificate chain, PEM.'), key: path.describe('Its private key, PEM.') })
     .optional()
@@ -161,6 +127,12 @@ const gateway = z.strictObject({
   audit: path
     .optional()
     .describe('One line of JSON per decision, chained by hashes, appended to this file; `-`: standard output.'),
+  auth: auth.optional().describe('Whose tokens let clients in; needs `url`.'),
+  access: rules
+    .optional()
+    .describe('Rules for everything, beside those of servers and views; patterns are of the names clients see.'),
+  limits: gatewayLimits.optional().describe('How much each may ask.'),
+  confirm: duration.prefault('5m').describe('How long a human has to confirm a call.'),
 })
 
 const server = z
@@ -216,6 +188,18 @@ const server = z
       .describe(
         'With a file `mcp.lock` beside the registry, `additive` shows tools of this server that are new before they are approved, changed ones never; default: neither.',
       ),
+    access: serverAccess
+      .optional()
+      .describe("Who may do what; patterns are of the server's own names; default: everybody everything."),
+    limits: serverLimits.optional().describe('How much each may ask.'),
+    forward: z
+      .array(text(readHeaderName))
+      .prefault([])
+      .describe('Headers of the client that the server gets; none of them otherwise. Needs `url`.'),
+    lists: z
+      .enum(['per-caller'])
+      .optional()
+      .describe('`per-caller`: what the server offers depends on who asks; needs `credential.exchange` or `forward`.'),
     timeout: duration.prefault('60s').describe('The longest silence of the server on a call; any byte counts.'),
     listTimeout: duration.prefault('5s').describe('The longest time to fetch one of its lists, all pages.'),
     required: flag.prefault('false').describe('`true`: the gateway is not ready without this server.'),
@@ -254,7 +238,16 @@ export const schema = z
         propertyNames: { pattern: '^[a-z][a-z0-9-]*$' },
         minProperties: 1,
       }),
+    defaults: defaults.prefault({}).describe('What counts for servers that say nothing of their own.'),
+    views: z
+      .record(z.string(), view)
+      .prefault({})
+      .describe(
+        'Parts of what the gateway offers, each at `/mcp/<name>`. A name is lower-case letters, digits and hyphens.',
+      )
+      .meta({ propertyNames: { pattern: '^[a-z][a-z0-9-]*$' } }),
     sessions: sessions.prefault({}).describe("Clients' sessions."),
+    tests: z.array(policyTest).prefault([]).describe('What the rules must come to.'),
   })
   .meta({ title: 'MCP Gateway registry', required: ['servers'] })
 
@@ -268,6 +261,7 @@ export type SessionsSheet = z.output<typeof sessions>
 export type SelectionSheet = z.output<typeof selection>
 export type CredentialSheet = z.output<typeof credential>
 export type UpstreamTlsSheet = z.output<typeof upstreamTls>
+export type OAuthClientSheet = z.output<typeof oauthClient>
 export type WrittenSecret = z.output<typeof secret>
 
 /** For editors: what may be written, before variables are replaced. */

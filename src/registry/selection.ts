@@ -20,7 +20,8 @@ const matcher = (pattern: string): Matcher => {
   }
 }
 
-const anyOf = (patterns: readonly string[]): Matcher => {
+/** Whether one of the patterns matches a whole name. What matches a pattern, taken as a name, matches all that it does. */
+export const anyOf = (patterns: readonly string[]): Matcher => {
   const exact = new Set(patterns.filter((pattern) => !pattern.includes('*')))
   const matchers = patterns.filter((pattern) => pattern.includes('*')).map(matcher)
   return (name) => exact.has(name) || matchers.some((matches) => matches(name))

@@ -1,23 +1,52 @@
 /** One entry of `servers:`, reached over HTTP or started by us. */
 import { dirname } from 'node:path'
+import { serverAccess } from './access.ts'
 import { isLoopback } from './address.ts'
 import { chosen } from './chosen.ts'
-import { credential } from './credential.ts'
+import { credentials } from './credential.ts'
+import { forwarded } from './forward.ts'
 import type { Inspection } from './inspection.ts'
-import type { HttpServer, Server, StdioServer } from './model.ts'
+import { serverLimits } from './limits.ts'
+import type { Access, HttpServer, Served, Server, StdioServer } from './model.ts'
 import { keyText, type Path } from './place.ts'
+import type { Shown } from './rule-check.ts'
 import type { ServerSheet } from './schema.ts'
 import { upstreamTls } from './upstream-tls.ts'
 
 /** Keys that mean something for one kind of server only. */
-const kindKeys = { url: ['transport', 'credential', 'tls'], command: ['args', 'env', 'cwd'] } as const
+const kindKeys = {
+  url: ['transport', 'credential', 'tls', 'forward', 'lists'],
+  command: ['args', 'env', 'cwd'],
+} as const
+
+/** What the rest of the file says about every server. */
+interface Surroundings {
+  readonly maxBody: number
+  readonly defaultAccess: Access | undefined
+}
 
 /** Undefined when the entry names neither a URL nor a command; its problems are reported. */
-export const server = (inspection: Inspection, name: string, sheet: ServerSheet): Server | undefined => {
+export const server = (
+  inspection: Inspection,
+  name: string,
+  sheet: ServerSheet,
+  { maxBody, defaultAccess }: Surroundings,
+): Server | undefined => {
   const path = ['servers', name]
+  const selections = {
+    tools: chosen(inspection, [...path, 'tools'], sheet.tools, 'name'),
+    prompts: chosen(inspection, [...path, 'prompts'], sheet.prompts, 'name'),
+    resources: {
+      ...chosen(inspection, [...path, 'resources'], sheet.resources, 'uri'),
+      prefix: sheet.resources.prefix,
+    },
+  }
   checkName(inspection, path, name)
   checkKind(inspection, path)
   checkClient(inspection, path, sheet)
+  const access = accessOf(inspection, path, sheet, selections, defaultAccess)
+  const limits =
+    sheet.limits === undefined ? undefined : serverLimits(inspection, [...path, 'limits'], sheet.limits, maxBody)
   const served = {
     name,
     place: inspection.keyPlace(path),
@@ -25,16 +54,13 @@ export const server = (inspection: Inspection, name: string, sheet: ServerSheet)
     enabled: sheet.enabled,
     required: sheet.required,
     prefix: prefix(inspection, path, name, sheet),
-    tools: chosen(inspection, [...path, 'tools'], sheet.tools, 'name'),
-    prompts: chosen(inspection, [...path, 'prompts'], sheet.prompts, 'name'),
-    resources: {
-      ...chosen(inspection, [...path, 'resources'], sheet.resources, 'uri'),
-      prefix: sheet.resources.prefix,
-    },
+    ...selections,
     client: sheet.client,
     ...(sheet.era === undefined ? {} : { era: sheet.era }),
     ...(sheet.cache === undefined ? {} : { cache: { ttlMs: sheet.cache.ttl, scope: sheet.cache.scope } }),
     ...(sheet.auto === undefined ? {} : { auto: sheet.auto }),
+    ...(access === undefined ? {} : { access }),
+    ...(limits === undefined ? {} : { limits }),
     timeoutMs: sheet.timeout,
     listTimeoutMs: sheet.listTimeout,
   }
@@ -47,6 +73,16 @@ export const server = (inspection: Inspection, name: string, sheet: ServerSheet)
   }
   const upstream = http(inspection, path, sheet)
   return upstream === undefined ? undefined : { ...served, ...upstream }
+}
+
+const accessOf = (
+  inspection: Inspection,
+  path: Path,
+  { access }: ServerSheet,
+  shown: Shown,
+  defaultAccess: Surroundings['defaultAccess'],
+): Access | undefined => {
+  return access === undefined ? defaultAccess : serverAccess(inspection, [...path, 'access'], access, shown)
 }
 
 /** Envoy's clusters of our own are named like those of servers. */
@@ -92,14 +128,10 @@ const prefix = (inspection: Inspection, path: Path, name: string, sheet: ServerS
   return written
 }
 
-const http = (
-  inspection: Inspection,
-  path: Path,
-  sheet: ServerSheet,
-): Pick<HttpServer, 'kind' | 'transport' | 'endpoint' | 'credential' | 'tls'> | undefined => {
+const http = (inspection: Inspection, path: Path, sheet: ServerSheet): Omit<HttpServer, keyof Served> | undefined => {
   const { url: endpoint } = sheet
-  const shown =
-    sheet.credential === undefined ? undefined : credential(inspection, [...path, 'credential'], sheet.credential)
+  const shown = sheet.credential === undefined ? {} : credentials(inspection, [...path, 'credential'], sheet.credential)
+  const passed = forwarded(inspection, path, sheet, shown)
   const tls = upstreamTls(inspection, [...path, 'tls'], sheet.tls ?? {})
   if (endpoint === undefined) return undefined
   if (!endpoint.tls && sheet.tls !== undefined) inspection.errorAtKey([...path, 'tls'], 'tls needs an https URL')
@@ -113,16 +145,13 @@ const http = (
     kind: 'http',
     transport: sheet.transport ?? 'streamable',
     endpoint,
-    ...(shown === undefined ? {} : { credential: shown }),
+    ...shown,
+    ...passed,
     tls,
   }
 }
 
-const stdio = (
-  inspection: Inspection,
-  path: Path,
-  sheet: ServerSheet,
-): Pick<StdioServer, 'kind' | 'command' | 'args' | 'env' | 'cwd'> | undefined => {
+const stdio = (inspection: Inspection, path: Path, sheet: ServerSheet): Omit<StdioServer, keyof Served> | undefined => {
   const { command } = sheet
   if (command === undefined) return undefined
   if (command === '' || command.includes('\0')) inspection.error([...path, 'command'], 'must be a program')

@@ -1,5 +1,6 @@
-/** The three kinds of URL in a registry: a server's endpoint, the gateway's public address, a browser's origin. */
+/** The kinds of URL in a registry: endpoints, the gateway's public address, a browser's origin, whom a token is for. */
 import { isIP } from 'node:net'
+import { isLoopback } from './address.ts'
 import { bad, type Form, good } from './form.ts'
 import type { Endpoint } from './model.ts'
 
@@ -41,6 +42,24 @@ export const readPublicUrl = (text: string): Form<string> => {
   if (text.includes('?')) return bad('must not have a query (?…)')
   return good(text)
 }
+
+/** Where tokens come from: kept as written, and never asked in the clear. */
+export const readSecureUrl = (text: string): Form<string> => {
+  const form = readHttp(text)
+  if (!form.ok) return form
+  const { protocol, hostname } = form.value
+  if (hasUser(text)) return bad('must not have a user or a password in it')
+  if (protocol !== 'https:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'))) {
+    return bad('must be an https URL', 'http is for this machine alone')
+  }
+  return good(text)
+}
+
+/** RFC 8707: absolute, without a fragment. */
+export const readResource = (text: string): Form<string> =>
+  /^[A-Za-z][A-Za-z0-9+.-]*:[^\s#\p{Cc}]+$/u.test(text) && URL.canParse(text)
+    ? good(text)
+    : bad('must be a URI without a fragment', 'such as https://api.example.com/')
 
 /** In the form browsers send: lower case, without the scheme's own port. Schemes of editors and extensions count. */
 export const readOrigin = (text: string): Form<string> => {

@@ -5,6 +5,7 @@ import { sealedBox } from './sealed-box.ts'
 /** Whom a state was given to, and for which request; one that comes back from anywhere else is refused. */
 export interface StateBinding {
   readonly principal: string
+  readonly view: string
   readonly server: string
   readonly method: string
   /** Of what the request names and its arguments. */
@@ -26,7 +27,7 @@ export interface RequestStates {
 
 /** `key` has 32 bytes. */
 export const requestStates = (key: Uint8Array): RequestStates => {
-  const box = sealedBox(key, 'mcp-gateway request state 1')
+  const box = sealedBox(key, 'mcp-gateway request state 2')
   return {
     seal: (state) => box.seal(JSON.stringify([state.expiresMs, state.handle, ...bound(state)])),
     open(sealed, binding, nowMs) {
@@ -39,8 +40,9 @@ export const requestStates = (key: Uint8Array): RequestStates => {
   }
 }
 
-const bound = ({ principal, server, method, digest }: StateBinding): readonly string[] => [
+const bound = ({ principal, view, server, method, digest }: StateBinding): readonly string[] => [
   principal,
+  view,
   server,
   method,
   digest,

@@ -16,6 +16,10 @@ export interface SessionClaims {
   readonly features: readonly ClientFeature[]
   readonly clientName: string
   readonly clientVersion: string
+  /** Whose it is: the key of its principal. Empty while nobody is authenticated. */
+  readonly principal: string
+  /** The view it was opened in; empty: all of the gateway. */
+  readonly view: string
 }
 
 /** Seals and opens ids with one 32-byte key. */
@@ -40,6 +44,8 @@ export const sealer = (key: Uint8Array): Sealer => {
           claims.features,
           claims.clientName,
           claims.clientVersion,
+          claims.principal,
+          claims.view,
         ]),
       ),
     open(id) {
@@ -50,13 +56,24 @@ export const sealer = (key: Uint8Array): Sealer => {
 }
 
 const parseClaims = (value: unknown): SessionClaims | undefined => {
-  if (!Array.isArray(value) || value.length !== 7) return undefined
-  const [key, createdMs, protocolVersion, capabilities, features, clientName, clientVersion]: unknown[] = value
+  if (!Array.isArray(value) || value.length !== 9) return undefined
+  const [
+    key,
+    createdMs,
+    protocolVersion,
+    capabilities,
+    features,
+    clientName,
+    clientVersion,
+    principal,
+    view,
+  ]: unknown[] = value
   if (typeof key !== 'string' || typeof createdMs !== 'number' || typeof protocolVersion !== 'string') return undefined
   if (typeof capabilities !== 'string' || typeof clientName !== 'string' || typeof clientVersion !== 'string')
     return undefined
+  if (typeof principal !== 'string' || typeof view !== 'string') return undefined
   if (!Array.isArray(features) || !features.every(isFeature)) return undefined
-  return { key, createdMs, protocolVersion, capabilities, features, clientName, clientVersion }
+  return { key, createdMs, protocolVersion, capabilities, features, clientName, clientVersion, principal, view }
 }
 
 const isFeature = (value: unknown): value is ClientFeature =>

@@ -18,10 +18,17 @@ export interface ClientSession {
   lastUsedMs: number
 }
 
+/** Who comes with an id, and where. */
+export interface Holder {
+  /** The key of the principal. */
+  readonly principal: string
+  readonly view: string
+}
+
 /** What ext_proc needs of the sessions. */
 export interface SessionLookup {
-  /** The live session of a sealed id; undefined: forged, ended or forgotten. Marks it as used. */
-  find(sealedId: string): ClientSession | undefined
+  /** The live session of a sealed id; undefined: forged, ended, forgotten, or another's. Marks it as used. */
+  find(sealedId: string, holder: Holder): ClientSession | undefined
 }
 
 /** How long an id is good for at most. Ids ended earlier are remembered until then. */
@@ -75,9 +82,10 @@ export const sessionTable = (options: { sealer: Sealer; idleMs: () => number; no
     return add(id, claims)
   }
   const table: SessionTable = {
-    find(sealedId) {
+    find(sealedId, { principal, view }) {
       const session = byId.get(sealedId) ?? revive(sealedId)
-      if (session === undefined) return undefined
+      if (session === undefined || session.claims.principal !== principal || session.claims.view !== view)
+        return undefined
       session.lastUsedMs = now()
       return session
     },

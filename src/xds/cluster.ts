@@ -143,8 +143,11 @@ const direct = (server: HttpServer): Message => ({
   }),
 })
 
-/** The clusters of a server; only the broker can hold the two connections of the old transport. */
+/** Only the broker can hold the two connections of the old transport, and give each caller a token or a list of its own. */
+export const hasDirectPath = ({ transport, exchange, perCaller }: HttpServer): boolean =>
+  transport === 'streamable' && exchange === undefined && !perCaller
+
 export const serverClusters = (entry: HttpServer, systemCa: string): readonly Message[] => [
   server(entry, systemCa),
-  ...(entry.transport === 'sse' ? [] : [direct(entry)]),
+  ...(hasDirectPath(entry) ? [direct(entry)] : []),
 ]

@@ -1,5 +1,5 @@
 /** The ext_proc filter's configuration, delivered over ECDS. */
-import { EXT_PROC, MCP_METADATA, METADATA } from './names.ts'
+import { EXT_PROC, JWT_METADATA, MCP_METADATA, METADATA } from './names.ts'
 import { any, type Message } from './pack.ts'
 
 /** Requests only: what may not pass in a response is removed by filters that need no processor. */
@@ -31,7 +31,10 @@ export const extProcFilter: Message = {
         response_trailer_mode: 'SKIP',
       },
     ],
-    metadata_options: { receiving_namespaces: { untyped: [METADATA, MCP_METADATA] } },
+    metadata_options: {
+      forwarding_namespaces: { untyped: [JWT_METADATA] },
+      receiving_namespaces: { untyped: [METADATA, MCP_METADATA] },
+    },
     status_on_error: { code: 'ServiceUnavailable' },
   }),
 }

@@ -55,7 +55,10 @@ const rules: Readonly<Record<string, Rule>> = {
   'enum.not_in': (_limit, value) => (value === undefined ? 'a value is required' : undefined),
   'bytes.min_len': least,
   'bytes.max_len': most,
+  'bool.const': (limit, value) => (value === limit ? undefined : `is not ${String(limit)}`),
   'string.min_len': least,
+  'string.pattern': (limit, value) =>
+    new RegExp(text(limit)).test(text(value)) ? undefined : 'is not of the right form',
   'string.max_bytes': (limit, value) =>
     Buffer.byteLength(text(value)) > number(limit) ? `has more than ${number(limit)} bytes` : undefined,
   'string.well_known_regex': (limit, value) =>

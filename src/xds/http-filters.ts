@@ -1,7 +1,8 @@
 /** The HTTP filters of the listener that agents connect to. The list is constant; what changes comes over ECDS. */
 import { LOG_METHOD, LOG_SERVER, LOG_TOOL, PRIVATE_PREFIX } from '../mcp/headers.ts'
 import { MOST_FILTERS } from '../registry/policy.ts'
-import { EXT_PROC, filterSlot, METADATA } from './names.ts'
+import { cors } from './cors.ts'
+import { EXT_PROC, filterSlot, JWT, LIMITS, METADATA } from './names.ts'
 import { any, type Message } from './pack.ts'
 import { noFilter } from './policy-filters.ts'
 
@@ -46,7 +47,15 @@ const slot = (name: string, types: readonly string[]): Message => ({
   },
 })
 
+const jwt = slot(JWT, [
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+  'envoy.extensions.filters.http.rbac.v3.RBAC',
+  noFilter,
+])
+
 const extProc = slot(EXT_PROC, ['envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor'])
+
+const limits = slot(LIMITS, ['envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit', noFilter])
 
 /** Always all of them, so that filters come and go without the listener. */
 const policy = (types: readonly string[]): readonly Message[] =>
@@ -62,7 +71,10 @@ export const router: Message = {
 export const httpFilters = (types: readonly string[]): readonly Message[] => [
   guard,
   logHeaders, // sees the broker's headers before the guard removes them
+  cors, // before tokens are asked for: a browser's first question has none, and it wants to read why it was refused
+  jwt, // before ext_proc: who is nobody chooses nothing
   extProc,
+  limits, // counts what ext_proc allowed
   ...policy(types), // decides on what ext_proc published
   router, // terminal, so last
 ]

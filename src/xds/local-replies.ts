@@ -1,5 +1,5 @@
 /** Every reply Envoy makes itself, worded as a JSON-RPC error: the only error wording outside the broker. */
-import { BROKER, CLOSED, METADATA } from './names.ts'
+import { BAD_TOKEN, BROKER, CLOSED, METADATA, NO_KEYS, NO_TOKEN } from './names.ts'
 import { any, type Message } from './pack.ts'
 
 interface Reply {
@@ -9,6 +9,7 @@ interface Reply {
   readonly code: number
   readonly message: string
   readonly reason: string
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 const cel = (expression: string): Message => ({
@@ -20,10 +21,39 @@ const cel = (expression: string): Message => ({
 
 const flags = (...flags: readonly string[]): Message => ({ response_flag_filter: { flags } })
 
+/** Before ext_proc has chosen a route; past it the same filters are the operator's own. */
+const undecided = (details: string): Message => cel(`xds.cluster_name == "${CLOSED}" && ${details}`)
+
+const challenge = (key: string) => ({ 'www-authenticate': `%METADATA(ROUTE:${METADATA}:${key})%` })
+
 /** The first that matches counts. */
 export const replies: readonly Reply[] = [
   {
-    // First: a body may be too large before there is a decision.
+    when: undecided('response.code_details == "jwt_authn_access_denied{Jwt_is_missing}"'),
+    status: 401,
+    code: -32000,
+    message: 'a bearer token is needed, in the Authorization header',
+    reason: 'no-token',
+    headers: challenge(NO_TOKEN),
+  },
+  {
+    when: undecided('response.code_details.startsWith("jwt_authn_access_denied")'),
+    status: 401,
+    code: -32000,
+    message: 'this token is not valid here',
+    reason: 'bad-token',
+    headers: challenge(BAD_TOKEN),
+  },
+  {
+    when: undecided(`response.code_details == "rbac_access_denied_matched_policy[${NO_KEYS}]"`),
+    status: 503,
+    code: -32603,
+    message: 'tokens cannot be verified at the moment',
+    reason: 'no-keys',
+    headers: { 'retry-after': '5' },
+  },
+  {
+    // Before the next: a body may be too large before there is a decision.
     when: cel('response.code_details == "request_payload_too_large"'),
     code: -32600,
     message: 'the request is too large',
@@ -82,7 +112,15 @@ export const replies: readonly Reply[] = [
     message: 'the server could not be reached',
     reason: 'server-down',
   },
-  // Of the operator's own filters. The status and the headers are theirs, the words ours: nobody vouches for theirs being JSON.
+  {
+    // Its secret is empty: the token that calls go out with could not be had.
+    when: cel('response.code_details == "failed_to_inject_credential"'),
+    status: 502,
+    code: -32603,
+    message: 'the gateway has no token for this server at the moment',
+    reason: 'no-credential',
+  },
+  // Limits, and what the operator's own filters say. The status and the headers are theirs, the words ours: nobody vouches for theirs being JSON.
   {
     when: cel('response.code_details in ["local_rate_limited", "request_rate_limited"]'),
     code: -32603,
@@ -129,6 +167,14 @@ const hasId: Message = {
 const mapper = (reply: Reply, filter: Message, id: string): Message => ({
   filter,
   ...(reply.status === undefined ? {} : { status_code: reply.status }),
+  ...(reply.headers === undefined
+    ? {}
+    : {
+        headers_to_add: Object.entries(reply.headers).map(([key, value]) => ({
+          header: { key, value },
+          append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+        })),
+      }),
   body_format_override: {
     text_format_source: {
       inline_string:

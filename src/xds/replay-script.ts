@@ -9,6 +9,7 @@ import {
   RESPONSE_ALLOWED,
 } from '../mcp/headers.ts'
 import type { HttpServer } from '../registry/model.ts'
+import { credentialHeader } from './secret.ts'
 
 /** Answers that never reach the client: the router asks the broker, which knows whether the session is gone. */
 export const RETRIED_STATUSES = [301, 302, 303, 307, 308, 400, 401, 403, 404, 407] as const
@@ -28,7 +29,9 @@ const set = (keys: Iterable<string | number>): string =>
  * so has a path for an address. Headers are one map across attempts: what the first one added must be taken off again.
  * One VM per worker, so tables need no lock.
  */
-export const replayScript = (server: HttpServer): string => `local ALLOWED = ${set(RESPONSE_ALLOWED)}
+export const replayScript = (server: HttpServer): string => {
+  const header = credentialHeader(server)
+  return `local ALLOWED = ${set(RESPONSE_ALLOWED)}
 local RETRIED = ${set(RETRIED_STATUSES)}
 local young, old, count = {}, {}, 0
 
@@ -62,7 +65,7 @@ function envoy_on_request(handle)
   headers:replace(${JSON.stringify(REPLAY_STATUS)}, answer.status)
   if answer.type then headers:replace(${JSON.stringify(REPLAY_TYPE)}, answer.type) end
   if answer.body then headers:replace(${JSON.stringify(REPLAY_BODY)}, handle:base64Escape(answer.body)) end
-${server.credential === undefined ? '' : `  headers:remove(${JSON.stringify(server.credential.header.toLowerCase())})\n`}end
+${header === undefined ? '' : `  headers:remove(${JSON.stringify(header)})\n`}end
 
 function envoy_on_response(handle)
   local metadata = handle:streamInfo():dynamicMetadata():get("mcp.replay")
@@ -92,3 +95,4 @@ function envoy_on_response(handle)
   for index = 1, #unwanted do headers:remove(unwanted[index]) end
 end
 `
+}

@@ -1,7 +1,9 @@
 /** The whole translation: a registry → every resource Envoy is given. */
-import type { HttpServer, Place, PolicyCluster, Registry, Server } from '../registry/model.ts'
+import type { HttpServer, Place, PolicyCluster, Registry, Secret, Server } from '../registry/model.ts'
 import { ownClusters, serverClusters } from './cluster.ts'
 import { extProcFilter } from './ext-proc-filter.ts'
+import { jwtFilter } from './jwt-filter.ts'
+import { limitsFilter } from './limits-filter.ts'
 import { edgeListener } from './listener.ts'
 import type { Message } from './pack.ts'
 import { policyCluster, policySecrets } from './policy-cluster.ts'
@@ -17,11 +19,22 @@ export interface Resource {
   readonly place?: Place
   /** Such as `servers.weather`. */
   readonly path?: string
-  /** The same for an Envoy that knows HTTP filters of these types; absent: it is the same for each. */
-  readonly fitted?: (filterTypes: readonly string[]) => Message
+  /** The same for an Envoy of this version that knows HTTP filters of these types; absent: it is the same for each. */
+  readonly fitted?: (filterTypes: readonly string[], version: string) => Message
 }
 
 export type Resources = Readonly<Record<TypeUrl, readonly Resource[]>>
+
+/** What is fetched while the gateway runs. */
+export interface Live {
+  /** The issuer's public keys, a JWKS as JSON; undefined: there are none, so nobody is let in while `gateway.auth` is set. */
+  readonly jwks: string | undefined
+  /** Server's name → the value of its `authorization` header; absent for a server with `oauth`: there is no token, so its calls fail. */
+  readonly credentials: ReadonlyMap<string, Secret>
+}
+
+/** Before anything was fetched. */
+export const nothingLive: Live = { jwks: undefined, credentials: new Map() }
 
 const reachable = (server: Server): server is HttpServer => server.kind === 'http' && server.enabled
 
@@ -30,9 +43,9 @@ const originOf = ({ place, name }: PolicyCluster) => ({ place, path: `gateway.cl
 const own = (message: Message): Resource => ({ message })
 
 /** `systemCa` is the path of the system's certificate bundle, for servers without one of their own. */
-export const resources = (registry: Registry, run: RunPaths, systemCa: string): Resources => {
+export const resources = (registry: Registry, run: RunPaths, systemCa: string, live: Live = nothingLive): Resources => {
   const servers = registry.servers.filter(reachable)
-  const { filters, clusters } = registry.gateway
+  const { auth, filters, clusters } = registry.gateway
   const each = (build: (server: HttpServer) => readonly Message[]): readonly Resource[] =>
     servers.flatMap((server) =>
       build(server).map((message) => ({ message, place: server.place, path: `servers.${server.name}` })),
@@ -45,7 +58,7 @@ export const resources = (registry: Registry, run: RunPaths, systemCa: string): 
     ],
     [SECRET]: [
       ...edgeCertificate(registry).map(own),
-      ...each(serverSecrets),
+      ...each((server) => serverSecrets(server, live.credentials.get(server.name))),
       ...clusters.flatMap((cluster) => policySecrets(cluster).map((message) => ({ message, ...originOf(cluster) }))),
     ],
     [LISTENER]: [
@@ -55,6 +68,14 @@ export const resources = (registry: Registry, run: RunPaths, systemCa: string): 
       },
     ],
     [ROUTES]: [own(edgeRoutes(registry, servers)), own(innerRoutes)],
-    [EXTENSION]: [own(extProcFilter), ...policyFilters(filters)],
+    [EXTENSION]: [
+      {
+        message: jwtFilter(registry, live.jwks),
+        ...(auth === undefined ? {} : { place: auth.place, path: 'gateway.auth' }),
+      },
+      own(extProcFilter),
+      { message: limitsFilter(registry), fitted: (_types, version) => limitsFilter(registry, version) },
+      ...policyFilters(filters),
+    ],
   }
 }

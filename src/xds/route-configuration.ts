@@ -1,7 +1,10 @@
 /** Routes: nothing matches without the header that only ext_proc or the broker sets; everything else is closed. */
 import * as headers from '../mcp/headers.ts'
+import { metadataUrl, resourceOf } from '../mcp/protected-resource.ts'
 import type { HttpServer, Registry } from '../registry/model.ts'
-import { BROKER, CLOSED, directCluster, EDGE, INNER } from './names.ts'
+import { hasDirectPath } from './cluster.ts'
+import { CORS, corsPolicy } from './cors.ts'
+import { BAD_TOKEN, BROKER, CLOSED, directCluster, EDGE, EDGE_PATH, INNER, METADATA, NO_TOKEN } from './names.ts'
 import { type Message, milliseconds } from './pack.ts'
 import { RETRIED_STATUSES } from './replay-script.ts'
 
@@ -40,7 +43,12 @@ const retryAtBroker: Message = {
 const directRoute = (server: HttpServer): Message => ({
   name: directCluster(server.name),
   match: chosen({ exact: directCluster(server.name) }),
-  request_headers_to_remove: [...internal, ...forwarding, 'authorization', 'cookie'],
+  // What a filter of the operator's may have been meant to see, and no server is unless its entry says so.
+  request_headers_to_remove: [
+    ...internal,
+    ...forwarding,
+    ...['authorization', 'cookie'].filter((name) => !server.forward.includes(name)),
+  ],
   route: {
     cluster: directCluster(server.name),
     auto_host_rewrite: true,
@@ -60,6 +68,29 @@ const brokerRoute: Message = {
 /** An empty cluster and not a direct_response: as a first match that would switch request_body_buffer_limit off. */
 const closedRoute: Message = { name: CLOSED, match: { prefix: '/' }, route: { cluster: CLOSED } }
 
+/**
+ * Where a request is before anybody decided about it, so its metadata is what a refusal for want of a token can say:
+ * whole values of WWW-Authenticate (RFC 6750 3, RFC 9728 5.1).
+ */
+const challenging = (url: string, view: string): Message => {
+  const where = `resource_metadata="${metadataUrl(resourceOf(url, view))}"`
+  return {
+    name: view === '' ? CLOSED : `${CLOSED}.${view}`,
+    match: view === '' ? { prefix: '/' } : { path_separated_prefix: resourceOf(EDGE_PATH, view) },
+    metadata: {
+      filter_metadata: {
+        [METADATA]: { [NO_TOKEN]: `Bearer ${where}`, [BAD_TOKEN]: `Bearer error="invalid_token", ${where}` },
+      },
+    },
+    route: { cluster: CLOSED },
+  }
+}
+
+const closedRoutes = ({ gateway: { auth, url }, views }: Registry): readonly Message[] =>
+  auth === undefined || url === undefined
+    ? [closedRoute]
+    : [...views.map(({ name }) => challenging(url, name)), challenging(url, '')]
+
 /** The routes of the listener that agents connect to. */
 export const edgeRoutes = (registry: Registry, servers: readonly HttpServer[]): Message => ({
   name: EDGE,
@@ -67,11 +98,8 @@ export const edgeRoutes = (registry: Registry, servers: readonly HttpServer[]): 
     {
       name: 'mcp',
       domains: ['*'],
-      routes: [
-        ...servers.filter(({ transport }) => transport === 'streamable').map(directRoute),
-        brokerRoute,
-        closedRoute,
-      ],
+      routes: [...servers.filter(hasDirectPath).map(directRoute), brokerRoute, ...closedRoutes(registry)],
+      typed_per_filter_config: { [CORS]: corsPolicy(registry.gateway.origins) },
       request_body_buffer_limit: registry.gateway.maxBody,
     },
   ],

@@ -1,6 +1,7 @@
 /** Certificates and credentials, as Envoy receives them over SDS. */
 import { isIP } from 'node:net'
-import type { HttpServer, KeyPair, Registry, UpstreamTls } from '../registry/model.ts'
+import { AUTHORIZATION } from '../mcp/headers.ts'
+import type { HttpServer, KeyPair, Registry, Secret, UpstreamTls } from '../registry/model.ts'
 import { caSecret, clientSecret, credentialSecret, EDGE_CERTIFICATE } from './names.ts'
 import type { Message } from './pack.ts'
 
@@ -34,16 +35,25 @@ export const addressMatch = (server: TlsPeer): Message =>
 export const edgeCertificate = (registry: Registry): readonly Message[] =>
   registry.gateway.tls === undefined ? [] : [certificate(EDGE_CERTIFICATE, registry.gateway.tls)]
 
-/** What one server needs: its credential, its certificate authority, our certificate for it. */
-export const serverSecrets = (server: HttpServer): readonly Message[] => [
-  ...(server.credential === undefined
-    ? []
-    : [
-        {
-          name: credentialSecret(server.name),
-          generic_secret: { secret: { inline_string: server.credential.value.reveal() } },
-        },
-      ]),
+/** The header that a server's credential is sent in, in lower case; undefined: it has none that is the same for everybody. */
+export const credentialHeader = ({ credential, oauth }: HttpServer): string | undefined =>
+  credential?.header.toLowerCase() ?? (oauth === undefined ? undefined : AUTHORIZATION)
+
+/** An empty one fails every request on the way to its server: nothing goes out without a credential that should have one. */
+const credential = (server: HttpServer, fetched: Secret | undefined): readonly Message[] => {
+  if (credentialHeader(server) === undefined) return []
+  const value = server.credential?.value ?? fetched
+  return [
+    {
+      name: credentialSecret(server.name),
+      generic_secret: { secret: { inline_string: value?.reveal() ?? '' } },
+    },
+  ]
+}
+
+/** What one server needs: its credential, its certificate authority, our certificate for it. `fetched`: a token of ours. */
+export const serverSecrets = (server: HttpServer, fetched?: Secret): readonly Message[] => [
+  ...credential(server, fetched),
   ...(server.endpoint.tls ? tlsSecrets(server) : []),
 ]
 

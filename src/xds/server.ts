@@ -116,7 +116,11 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
     }
     /** Until an Envoy says in its first request what it knows, it asks for nothing either. */
     const offer = (snapshot: Snapshot) =>
-      send({ kind: 'publish', snapshot: fitted(snapshot, connection.node.filterTypes), verdicts })
+      send({
+        kind: 'publish',
+        snapshot: fitted(snapshot, connection.node.filterTypes, connection.node.version),
+        verdicts,
+      })
     connections.set(connection, offer)
     if (newest !== undefined) offer(newest.snapshot)
     const gone = () => {

@@ -15,8 +15,8 @@ export interface Entry {
   readonly path?: string
   /** What Envoy's field rules would refuse. Such an entry is never sent. */
   readonly fault?: string
-  /** The same for an Envoy that knows HTTP filters of these types. */
-  readonly fitted?: (filterTypes: readonly string[]) => Entry
+  /** The same for an Envoy of this version that knows HTTP filters of these types. */
+  readonly fitted?: (filterTypes: readonly string[], version: string) => Entry
 }
 
 export interface Snapshot {
@@ -41,7 +41,7 @@ const entry = (type: TypeUrl, resource: Resource, companions: readonly Uint8Arra
     ...(place === undefined ? {} : { place }),
     ...(path === undefined ? {} : { path }),
     ...(faults.length === 0 ? {} : { fault: faults.join('; ') }),
-    ...(fitted === undefined ? {} : { fitted: (types) => entry(type, { message: fitted(types) }, []) }),
+    ...(fitted === undefined ? {} : { fitted: (...envoy) => entry(type, { message: fitted(...envoy) }, []) }),
   }
 }
 
@@ -82,12 +82,17 @@ export const snapshot = (resources: Resources): Snapshot => {
   return { version: hash(...versions), types }
 }
 
-/** As one Envoy is given it: the listener's slots take filters of the types that it knows, and of no others. */
-export const fitted = (snapshot: Snapshot, filterTypes: readonly string[]): Snapshot => {
-  const fit = (entries: ReadonlyMap<string, Entry>) =>
-    new Map([...entries].map(([name, entry]) => [name, entry.fitted?.(filterTypes) ?? entry] as const))
-  const listeners = snapshot.types.get(LISTENER) ?? new Map<string, Entry>()
-  return { ...snapshot, types: new Map(snapshot.types).set(LISTENER, fit(listeners)) }
+/** As one Envoy is given it: its slots take filters of the types that it knows, and fields of its version, no others. */
+export const fitted = (snapshot: Snapshot, filterTypes: readonly string[], version = ''): Snapshot => {
+  const fit = (type: TypeUrl) =>
+    new Map(
+      [...(snapshot.types.get(type) ?? [])].map(
+        ([name, entry]) => [name, entry.fitted?.(filterTypes, version) ?? entry] as const,
+      ),
+    )
+  const types = new Map(snapshot.types)
+  for (const type of [LISTENER, EXTENSION] as const) types.set(type, fit(type))
+  return { ...snapshot, types }
 }
 
 type Reference = readonly [TypeUrl, string]

@@ -4,11 +4,12 @@ import type { HttpServer } from '../registry/model.ts'
 import { credentialSecret } from './names.ts'
 import { any, type Message } from './pack.ts'
 import { replayScript } from './replay-script.ts'
-import { secretReference } from './secret.ts'
+import { credentialHeader, secretReference } from './secret.ts'
 
 /** After routing, so neither ext_proc nor a log ever sees the value. */
-const credential = (server: HttpServer): readonly Message[] =>
-  server.credential === undefined
+const credential = (server: HttpServer): readonly Message[] => {
+  const header = credentialHeader(server)
+  return header === undefined
     ? []
     : [
         {
@@ -19,12 +20,13 @@ const credential = (server: HttpServer): readonly Message[] =>
               name: 'envoy.http.injected_credentials.generic',
               typed_config: any('envoy.extensions.http.injected_credentials.generic.v3.Generic', {
                 credential: secretReference(credentialSecret(server.name)),
-                header: server.credential.header,
+                header,
               }),
             },
           }),
         },
       ]
+}
 
 const headerMutation = (name: string, mutations: Message): Message => ({
   name,

@@ -61,7 +61,7 @@ export const connectAds = (socketPath: string, node: string): AdsWire => {
     wildcards: [CLUSTER, LISTENER],
     named: new Map([
       [ROUTES, new Set(['mcp_edge', 'mcp_inner'])],
-      [EXTENSION, new Set(['mcp_ext_proc', ...slots])],
+      [EXTENSION, new Set(['mcp_jwt', 'mcp_ext_proc', 'mcp_limits', ...slots])],
     ]),
     bad: () => undefined,
   })

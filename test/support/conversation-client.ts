@@ -22,12 +22,23 @@ export interface ConversationClient {
   leave(): Promise<void>
 }
 
-export const conversationClient = (era: Era, url: string, conversation: Conversation): Promise<ConversationClient> =>
-  era === 'stateful' ? statefulClient(url, conversation) : Promise.resolve(statelessClient(url, conversation))
+/** Where a client speaks, and what all its requests carry. */
+export interface Speaking {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+}
 
-const statefulClient = async (url: string, conversation: Conversation): Promise<ConversationClient> => {
+export const conversationClient = (
+  era: Era,
+  speaking: Speaking,
+  conversation: Conversation,
+): Promise<ConversationClient> =>
+  era === 'stateful' ? statefulClient(speaking, conversation) : Promise.resolve(statelessClient(speaking, conversation))
+
+const statefulClient = async (speaking: Speaking, conversation: Conversation): Promise<ConversationClient> => {
   const { capabilities, answers } = conversation
-  const client = await connect(url, {
+  const client = await connect(speaking.url, {
+    headers: speaking.headers,
     capabilities,
     answers: Object.fromEntries(Object.entries(answers).map(([method, answer]) => [method, () => answer])),
   })
@@ -52,8 +63,8 @@ interface Asked {
   readonly state: JsonObject
 }
 
-const statelessClient = (url: string, conversation: Conversation): ConversationClient => {
-  const client = stateless({ url, capabilities: conversation.capabilities })
+const statelessClient = (speaking: Speaking, conversation: Conversation): ConversationClient => {
+  const client = stateless({ ...speaking, capabilities: conversation.capabilities })
   let asked: Asked = { keys: [], state: {} }
   return {
     initialized: undefined,

@@ -42,7 +42,8 @@ const real = z.strictObject({ run: z.array(z.string()).min(1) })
 
 const lists = ['tools', 'prompts', 'resources', 'templates'] as const
 
-const way = z.union([z.literal('broker'), z.templateLiteral(['server ', z.string()])])
+/** `envoy`: no further than Envoy itself, which answers before anything of the request is read. */
+const way = z.union([z.literal(['broker', 'envoy']), z.templateLiteral(['server ', z.string()])])
 
 const step = z
   .strictObject({
@@ -50,6 +51,10 @@ const step = z
     shows: z.string().optional(),
     /** Who says it; default: the conversation's. `both`: a client of each era, one after the other. */
     client: eras.optional(),
+    /** Whose token comes along, one of `people`; default: none. */
+    as: z.string().optional(),
+    /** The view it is said to; default: all of the gateway. */
+    at: z.string().optional(),
 
     // What the client does: one of these.
     list: z.enum(lists).optional(),
@@ -71,6 +76,8 @@ const step = z
 
     /** The HTTP status. */
     status: z.number().default(200),
+    /** The answer's headers, or parts of them, by names in lower case. */
+    carries: texts.default({}),
     /** What the client hears on the request's own stream before the answer: parts of each message, in order. */
     hears: z.array(object).optional(),
 
@@ -116,6 +123,13 @@ const conversation = z
     variables: texts.default({}),
     /** Files that the registry refers to and that lie elsewhere: name → path from this folder. */
     files: texts.default({}),
+    /**
+     * What every token says, and the file of `auth.jwks`. While the conversation is held, that file has the key that signs
+     * them; the private half of it is nowhere but in the test. No scripted server may ever see such a token.
+     */
+    tokens: z.strictObject({ keys: z.string(), claims: object }).optional(),
+    /** Whose tokens there are: name → what theirs says beside `tokens.claims`. `sub` is the name, `exp` an hour from now. */
+    people: z.record(z.string(), object).default({}),
     /** What the clients declare that they can be asked. */
     capabilities: object.default({}),
     /** What a stateful one answers then: method → result. A stateless one answers in a step of its own. */
@@ -128,6 +142,12 @@ const conversation = z
   .refine(
     ({ lines }) => lines.every(({ era, ...line }) => era === 'stateless' || onlyStateless(line).length === 0),
     'answering, asks and capabilities are for steps of a stateless client alone',
+  )
+  .refine(
+    ({ lines, people, tokens }) =>
+      lines.every(({ as }) => as === undefined || Object.hasOwn(people, as)) &&
+      (tokens !== undefined || Object.keys(people).length === 0),
+    'as is one of people, and people need tokens',
   )
   .refine(
     ({ lines, initialized }) => Object.keys(initialized).length === 0 || lines.some(({ era }) => era === 'stateful'),

@@ -1,17 +1,18 @@
 /** An example's folder as a value, and its conversation held through a running gateway. */
-import { cp } from 'node:fs/promises'
+import { cp, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Test } from 'tap'
-import type { Era } from '../../src/mcp/versions.ts'
 import type { ConversationClient } from './conversation-client.ts'
 import { conversationClient } from './conversation-client.ts'
 import { conversationFile } from './conversation-file.ts'
 import type { Conversation, Line } from './conversation-file.ts'
 import type { ConversationServer } from './conversation-server.ts'
-import { waysIn } from './conversation-ways.ts'
+import { tokensOf } from './conversation-tokens.ts'
+import { UNREAD, waysIn } from './conversation-ways.ts'
 import type { GatewayUnderTest } from './gateway.ts'
 import { eventually } from './gateway.ts'
 import type { Reply } from './http-request.ts'
+import type { Received } from './mcp-script.ts'
 import type { McpServer } from './mcp-server.ts'
 import type { JsonObject, Message } from './raw-json.ts'
 import { asObject } from './raw-json.ts'
@@ -57,18 +58,25 @@ export const play = async (
   const skipped = new Set(PARTS.map((part) => path.join(example.directory, part)))
   await cp(example.directory, gateway.dir, { recursive: true, filter: (file) => !skipped.has(file) })
   for (const name of Object.keys(files)) await cp(example.fileOf(name), path.join(gateway.dir, name))
+  const tokens = await tokensOf(example.conversation)
+  for (const [name, content] of tokens.files) await writeFile(path.join(gateway.dir, name), content)
   await gateway.edit(registry)
   await gateway.settled()
 
-  const clients = new Map<Era, ConversationClient>()
-  for (const era of new Set(lines.map((line) => line.era))) {
-    const client = await conversationClient(era, gateway.url, example.conversation)
-    clients.set(era, client)
+  const clients = new Map<string, ConversationClient>()
+  for (const line of lines) {
+    const { era, as, at } = line
+    if (clients.has(speakerOf(line))) continue
+    const token = as === undefined ? undefined : tokens.of.get(as)
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
+    const url = at === undefined ? gateway.url : `${gateway.url}/${at}`
+    const client = await conversationClient(era, { url, headers }, example.conversation)
+    clients.set(speakerOf(line), client)
     if (client.initialized === undefined) continue
     t.same(differences(client.initialized.result, initialized), [], 'initialize', { got: client.initialized.raw })
   }
   const before = waysIn(gateway.log()).length
-  for (const line of lines) await t.test(titleOf(line), (t) => say(t, clients.get(line.era), servers, line))
+  for (const line of lines) await t.test(titleOf(line), (t) => say(t, clients.get(speakerOf(line)), servers, line))
 
   await t.test('every line took its way', async (t) => {
     // Envoy writes its access log once a second.
@@ -78,11 +86,27 @@ export const play = async (
     })
     t.same(
       taken,
-      lines.map((line) => `${line.era} ${methodOf(line)} via ${line.via}`),
+      lines.map((line) => (line.via === 'envoy' ? UNREAD : `${line.era} ${methodOf(line)} via ${line.via}`)),
     )
   })
   for (const client of clients.values()) await client.leave()
+  if (tokens.of.size > 0) {
+    await t.test('no server has seen a token', async (t) => {
+      const seen = [...servers.values()].flatMap(({ scripted }) => scripted?.received ?? [])
+      const shownTo = seen.filter((request) => isTokenIn(request, [...tokens.of.values()]))
+      t.ok(seen.length > 0)
+      t.same(shownTo, [])
+    })
+  }
 }
+
+const isTokenIn = ({ headers, text }: Received, tokens: readonly string[]): boolean => {
+  const all = `${JSON.stringify(headers)} ${text}`
+  return tokens.some((token) => all.includes(token))
+}
+
+/** One client each: of an era, with somebody's token, at a view. */
+const speakerOf = ({ era, as = '', at = '' }: Line): string => `${era} ${as} ${at}`
 
 const LISTS = {
   tools: { method: 'tools/list', key: 'tools', name: 'name' },
@@ -107,7 +131,8 @@ const paramsOf = ({ list, call, get, read, with: given = {} }: Line): JsonObject
 
 const titleOf = (line: Line): string => {
   const what = `${methodOf(line)} ${line.call ?? line.get ?? line.read ?? ''}`.trim()
-  const said = `${what}, ${line.era}`
+  const who = [line.as, line.era, line.at].filter((word) => word !== undefined).join(', ')
+  const said = `${what}, ${who}`
   return line.shows === undefined ? said : `${line.shows} (${said})`
 }
 
@@ -125,6 +150,7 @@ const say = async (
   const arrived = new Map(scripted.map(([name, { received }]) => [name, received.length]))
   const { message, reply, heard } = await client.say(methodOf(line), paramsOf(line), line)
   t.equal(reply.status, line.status, 'the HTTP status')
+  t.same(differences(reply.headers, line.carries), [], 'what the answer carries')
   answered(t, line, message)
   if (line.hears !== undefined) {
     t.same(differences(heard, line.hears), [], 'what is heard before', { got: heard.map(({ raw }) => raw) })

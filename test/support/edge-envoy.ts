@@ -13,6 +13,10 @@ export interface EdgeOptions {
   /** Ports on loopback. */
   readonly server: number
   readonly broker: number
+  /** HTTP filters before ext_proc. */
+  readonly filters?: readonly object[]
+  /** Members laid over the connection manager's configuration. */
+  readonly hcm?: object
   /** Members laid over the ext_proc filter's configuration. */
   readonly extProc?: object
   /** Members laid over the ext_proc cluster. */
@@ -116,6 +120,7 @@ const bootstrap = (options: EdgeOptions, admin: string) => ({
                     },
                   ],
                   http_filters: [
+                    ...(options.filters ?? []),
                     {
                       name: 'ext_proc',
                       typed_config: {
@@ -141,6 +146,7 @@ const bootstrap = (options: EdgeOptions, admin: string) => ({
                     },
                     { name: 'router', typed_config: type('extensions.filters.http.router.v3.Router') },
                   ],
+                  ...options.hcm,
                   route_config: {
                     name: 'edge',
                     virtual_hosts: [

@@ -42,6 +42,8 @@ export interface GatewayOptions {
   readonly port?: number
   /** Where the registry lies; removed in the end. Default: a new directory. */
   readonly dir?: string
+  /** What is waited for: that it can serve, or only that its Envoy has everything and listens. Default: `ready`. */
+  readonly until?: 'ready' | 'serving'
 }
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -110,11 +112,16 @@ export const startGateway = async (registry: string, options: GatewayOptions = {
     const { text } = await request(`${admin}/status`)
     return JSON.parse(text)
   }
+  const ready = async (): Promise<unknown> => {
+    const reply = await request(`${admin}/ready`, { fresh: true }).catch(() => undefined)
+    return reply?.status === 200 ? reply : undefined
+  }
+  const serving = async (): Promise<unknown> => {
+    const reply = await request(`http://${listen}/`, { fresh: true }).catch(() => undefined)
+    return reply?.status === 404 ? reply : undefined
+  }
   try {
-    await eventually('ready', child, async () => {
-      const reply = await request(`${admin}/ready`, { fresh: true }).catch(() => undefined)
-      return reply?.status === 200 ? reply : undefined
-    })
+    await eventually('ready', child, options.until === 'serving' ? serving : ready)
   } catch (error) {
     await dispose()
     throw error

@@ -1,6 +1,7 @@
 /** An ext_proc server that does what a request's own headers ask for; the control plane's tests need no better one. */
 import * as grpc from '@grpc/grpc-js'
 import { CLUSTER } from '../../src/mcp/headers.ts'
+import { JWT_METADATA, JWT_PAYLOAD } from '../../src/xds/names.ts'
 import { type Message, pack, unpack, type Value } from '../../src/xds/pack.ts'
 
 const fields = (value: Value | undefined): Message =>
@@ -9,6 +10,13 @@ const fields = (value: Value | undefined): Message =>
     : {}
 
 type Headers = ReadonlyMap<string, string>
+
+/** The subject of the token that Envoy says it verified. */
+const subjectOf = (request: Message): string | undefined => {
+  const { filter_metadata: all } = fields(request['metadata_context'])
+  const { sub } = fields(fields(fields(all)[JWT_METADATA])[JWT_PAYLOAD])
+  return typeof sub === 'string' ? sub : undefined
+}
 
 const headersOf = (request: Message): Headers => {
   const { headers } = fields(fields(request['request_headers'])['headers'])
@@ -21,7 +29,7 @@ const headersOf = (request: Message): Headers => {
   )
 }
 
-const wanted = (sent: Headers): Message => {
+const wanted = (sent: Headers, subject: string | undefined): Message => {
   const set = (key: string, text: string): Message => ({
     header: { key, raw_value: Buffer.from(text) },
     append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
@@ -33,6 +41,7 @@ const wanted = (sent: Headers): Message => {
       set_headers: [
         ...(cluster === undefined ? [] : [set(CLUSTER, cluster)]),
         ...(path === undefined ? [] : [set(':path', path)]),
+        ...(subject === undefined ? [] : [set('seen-subject', subject)]),
       ],
       remove_headers: [...sent.keys()].filter((name) => name.startsWith('want-') || name.startsWith('x-envoy-')),
     },
@@ -42,21 +51,25 @@ const wanted = (sent: Headers): Message => {
 
 /**
  * What a client may ask for in its own headers. `want-cluster`: where to go; `want-path`: at which path; `want-id`: the raw
- * JSON-RPC id to publish; `want-body`: decide when the body is there; `want-close`: end without a word.
+ * JSON-RPC id to publish; `want-limits`: more to publish, an object as JSON; `want-body`: decide when the body is there; `want-close`: end without a word.
  */
 const serve = (call: grpc.ServerDuplexStream<Message, Message>) => {
   let sent: Headers = new Map()
+  let subject: string | undefined
   call.on('data', (request: Message) => {
     const atBody = request['request_body'] !== undefined
-    if (!atBody) sent = headersOf(request)
+    if (!atBody) {
+      sent = headersOf(request)
+      subject = subjectOf(request)
+    }
     if (sent.has('want-close')) return call.end()
     if (!atBody && sent.has('want-body')) return void call.write({ request_headers: {} })
     const id = sent.get('want-id')
     call.write({
       ...(atBody
-        ? { request_body: { response: wanted(sent) } }
+        ? { request_body: { response: wanted(sent, subject) } }
         : {
-            request_headers: { response: wanted(sent) },
+            request_headers: { response: wanted(sent, subject) },
             mode_override: { response_header_mode: 'SKIP', request_body_mode: 'NONE' },
           }),
       dynamic_metadata: {
@@ -65,6 +78,7 @@ const serve = (call: grpc.ServerDuplexStream<Message, Message>) => {
           server: 'somewhere',
           path: 'direct',
           ...(id === undefined ? {} : { id }),
+          ...JSON.parse(sent.get('want-limits') ?? '{}'),
         },
       },
     })

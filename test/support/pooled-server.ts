@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { hear } from '../../src/broker/calls.ts'
+import { type Caller, nobody } from '../../src/broker/caller.ts'
 import type { ClientState } from '../../src/broker/client-session.ts'
 import { ask } from '../../src/broker/questions.ts'
 import { Reply } from '../../src/broker/reply.ts'
@@ -11,6 +12,7 @@ import { type SessionPool, sessionPool } from '../../src/broker/session-pool.ts'
 import { failed, type Outcome, type Upstream, type UpstreamCall } from '../../src/broker/upstream.ts'
 import type { Row } from '../../src/catalog/routing-table.ts'
 import { scan } from '../../src/mcp/scan.ts'
+import { ANYBODY } from '../../src/policy/principal.ts'
 import type { HttpServer, PoolOptions } from '../../src/registry/model.ts'
 import { requestStates } from '../../src/sessions/request-state.ts'
 import { sseReader } from './event-stream.ts'
@@ -19,6 +21,13 @@ import { httpServer } from './registry-value.ts'
 import { waitingRoom } from './waiting-room.ts'
 
 const parseObject = (text: Buffer | string): JsonObject => asObject(JSON.parse(text.toString()))
+
+const callerOf = (key: string, view: string): Caller => ({
+  ...nobody,
+  era: 'stateless',
+  principal: { ...ANYBODY, key },
+  view,
+})
 
 /** A call as it arrived at the server. */
 export interface ArrivedCall {
@@ -164,6 +173,7 @@ export interface PoolClient extends AsyncDisposable {
 export interface Sent {
   readonly id?: number | string
   readonly principal?: string
+  readonly view?: string
   readonly method?: PooledRequest['method']
   /** Beside `_meta`. */
   readonly params?: JsonObject
@@ -191,7 +201,7 @@ export const poolClient = async (server: PooledServer, limits: Partial<PoolOptio
     for await (const chunk of req) chunks.push(Buffer.from(chunk))
     const bytes = Buffer.concat(chunks)
     const scanned = scan(bytes)
-    const { principal = '', method = 'tools/call', to = server } = sent.get(req.url ?? '') ?? {}
+    const { principal = '', view = '', method = 'tools/call', to = server } = sent.get(req.url ?? '') ?? {}
     if (!scanned.ok || scanned.message.id === undefined) throw new Error('not a request')
     const { message } = scanned
     const literal = message.uri ?? message.refName ?? message.name
@@ -200,7 +210,17 @@ export const poolClient = async (server: PooledServer, limits: Partial<PoolOptio
     const reply = new Reply(res, 'decision', Date.now(), () => undefined)
     reply.era = 'stateless'
     const { upstream } = to
-    await pool.run({ principal, upstream, method, row, literal, message, bytes, reply, id: scanned.message.id })
+    await pool.run({
+      caller: callerOf(principal, view),
+      upstream,
+      method,
+      row,
+      literal,
+      message,
+      bytes,
+      reply,
+      id: scanned.message.id,
+    })
     if (!reply.ended) throw new Error('the reply was not complete')
   }
   const failures: unknown[] = []

@@ -28,6 +28,8 @@ export const httpServer = (name: string, url: string, changes: Partial<HttpServe
       path: pathname + search,
     },
     tls: {},
+    forward: [],
+    perCaller: false,
     ...changes,
   }
 }
@@ -46,8 +48,11 @@ export const registryOf = (
     maxBody: 4 * 1024 * 1024,
     filters: [],
     clusters: [],
+    confirmMs: 300_000,
     ...changes,
   },
   servers,
   sessions: { idleMs: 3_600_000, pool: { size: 64, idleMs: 300_000, inputMs: 300_000 } },
+  views: [],
+  tests: [],
 })

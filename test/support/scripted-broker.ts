@@ -4,6 +4,7 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type Broker, broker as makeBroker } from '../../src/broker/broker.ts'
+import type { Identification } from '../../src/broker/identify.ts'
 import { serveBroker } from '../../src/broker/server.ts'
 import type { PooledRequest } from '../../src/broker/pooled-request.ts'
 import type { Outcome, StatelessCall, Upstream } from '../../src/broker/upstream.ts'
@@ -11,6 +12,7 @@ import { type CachedMethod, parsePage, type ListMethod, lists } from '../../src/
 import type { Item, ServerCatalogue } from '../../src/catalog/server-catalogue.ts'
 import type { Era } from '../../src/mcp/versions.ts'
 import type { CachePolicy, HttpServer, Registry } from '../../src/registry/model.ts'
+import { confirmations } from '../../src/sessions/confirmation.ts'
 import { sealer } from '../../src/sessions/session-id.ts'
 import { sessionTable } from '../../src/sessions/session-table.ts'
 import type { JsonObject } from './raw-json.ts'
@@ -75,7 +77,7 @@ export const scriptedBroker = async (
   entries: Readonly<Record<string, Partial<HttpServer>>> = Object.fromEntries(
     Object.keys(offers).map((name) => [name, {}]),
   ),
-  limits: { readonly mostStreams?: number } = {},
+  means: { readonly mostStreams?: number } & Partial<Identification> = {},
 ): Promise<ScriptedBroker> => {
   const { until, wake } = waitingRoom()
   const pooled: PooledRequest[] = []
@@ -98,9 +100,15 @@ export const scriptedBroker = async (
     }),
   )
   const broker = makeBroker({
-    ...limits,
+    ...means,
     version: '1.2.3',
     sessions: sessionTable({ sealer: sealer(new Uint8Array(32)), idleMs: () => 60_000, now: Date.now }),
+    confirmations: confirmations({
+      key: new Uint8Array(32),
+      limitMs: () => 60_000,
+      inputMs: () => 60_000,
+      now: Date.now,
+    }),
     pool: {
       run: async (request) => {
         pooled.push(request)
@@ -126,9 +134,10 @@ export const scriptedBroker = async (
   const dir = await mkdtemp(path.join(tmpdir(), 'broker-'))
   const socketPath = path.join(dir, 'broker.sock')
   const served = await serveBroker({
+    ...means,
     socketPath,
     broker,
-    edge: () => ({ path: '/mcp', hosts: new Set(), origins: new Set(), maxBody: 1024 * 1024 }),
+    edge: () => ({ path: '/mcp', views: new Set(), hosts: new Set(), origins: new Set(), maxBody: 1024 * 1024 }),
     onRefusal: (refusal) => refusals.push(refusal),
     onError: (error) => {
       throw error

@@ -1,6 +1,7 @@
 /** An upstream of a real server, asked as the broker asks it; in Envoy's place a plain HTTP client goes straight there. */
 import { randomBytes } from 'node:crypto'
 import { Agent } from 'undici'
+import { nobody } from '../../src/broker/caller.ts'
 import { ClientState } from '../../src/broker/client-session.ts'
 import { httpUpstream } from '../../src/broker/http-upstream.ts'
 import type { InnerClient } from '../../src/broker/inner-client.ts'
@@ -104,6 +105,8 @@ export const upstreamOf = (url: string, changes: Partial<HttpServer> = {}) => {
         features,
         clientName: 'someone',
         clientVersion: '7',
+        principal: '',
+        view: '',
       }).session,
     )
   const ended = async (outcome: Promise<Outcome>, heard: readonly Message[]): Promise<Ended> => {
@@ -142,6 +145,7 @@ export const upstreamOf = (url: string, changes: Partial<HttpServer> = {}) => {
   const pass = (method: MethodName, body: string, more: Partial<StatelessCall> = {}): Promise<Ended> => {
     const heard: Message[] = []
     const request: StatelessCall = {
+      caller: nobody,
       id: '1',
       method,
       body: Buffer.from(body),

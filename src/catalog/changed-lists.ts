@@ -1,0 +1,85 @@
+/** Whose lists are other ones after a change of the catalogue. */
+import type { Asker } from '../policy/asker.ts'
+import type { Era } from '../mcp/versions.ts'
+import type { Catalogue, MergedList } from './catalogue.ts'
+import type { ItemKind, ListMethod } from './server-catalogue.ts'
+import { isShown } from './thing.ts'
+import { kindOf, visible } from './visible.ts'
+
+/** What a change is announced as; templates change with resources. */
+export type ListKind = Exclude<ItemKind, 'templates'>
+
+const announcedAs = {
+  'tools/list': 'tools',
+  'prompts/list': 'prompts',
+  'resources/list': 'resources',
+  'resources/templates/list': 'resources',
+} as const satisfies Record<ListMethod, ListKind>
+const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
+const eras = ['stateful', 'stateless'] as const
+
+/** Of one list, what came and went; `all`: nobody can tell without looking at all of it. */
+type Difference = 'none' | 'all' | readonly MergedList['rows'][number][]
+
+/** Whether somebody's differ is worked out from what came and went, as long as the same rules hold before and after. */
+export const changedLists = (before: Catalogue, after: Catalogue): ((asker: Asker) => readonly ListKind[]) => {
+  const sameRules = before.table.policy === after.table.policy
+  const differences = (era: Era): readonly (readonly [ListMethod, Difference])[] =>
+    methods.map((method) => [
+      method,
+      sameRules ? difference(before.lists[era][method], after.lists[era][method]) : 'all',
+    ])
+  const found = { stateful: differences('stateful'), stateless: differences('stateless') }
+  if (eras.every((era) => found[era].every(([, changed]) => changed === 'none'))) return () => []
+  return (asker) => {
+    const kinds = new Set<ListKind>()
+    for (const [method, changed] of found[asker.era]) {
+      if (changed === 'none' || kinds.has(announcedAs[method])) continue
+      const differs =
+        changed === 'all'
+          ? !isSame(visible(before, asker).list(method), visible(after, asker).list(method))
+          : changed.some((row) => isShown(after.table.policy, asker, kindOf[method], row))
+      if (differs) kinds.add(announcedAs[method])
+    }
+    return [...kinds]
+  }
+}
+
+/** What one asker sees. */
+export interface Seen {
+  readonly catalogue: Catalogue
+  readonly asker: Asker
+}
+
+/** Which lists are not the same to both. */
+export const differentLists = (one: Seen, other: Seen): readonly ListKind[] => {
+  const listOf = ({ catalogue, asker }: Seen, method: ListMethod): MergedList => visible(catalogue, asker).list(method)
+  const differing = methods.filter((method) => !isSame(listOf(one, method), listOf(other, method)))
+  return [...new Set(differing.map((method) => announcedAs[method]))]
+}
+
+const isSame = (one: MergedList, other: MergedList): boolean => one === other || one.whole.equals(other.whole)
+
+const difference = (before: MergedList, after: MergedList): Difference => {
+  if (before === after || isCopy(before, after)) return 'none'
+  const gone = entries(before)
+  const come = entries(after)
+  const stay = [...gone.keys()].filter((key) => come.has(key))
+  const stayed = new Set(stay)
+  // What somebody sees in another order is another list as well.
+  if ([...come.keys()].filter((key) => stayed.has(key)).some((key, at) => key !== stay[at])) return 'all'
+  for (const key of stay) {
+    gone.delete(key)
+    come.delete(key)
+  }
+  return gone.size + come.size === 0 ? 'none' : [...gone.values(), ...come.values()]
+}
+
+/** Most often a server that is asked again offers what it did. */
+const isCopy = (before: MergedList, after: MergedList): boolean =>
+  before.whole.equals(after.whole) &&
+  before.rows.every(({ server, own }, at) => after.rows[at]?.server === server && after.rows[at]?.own === own)
+
+/** Whose it is counts as well: rules may be about that. */
+const entries = ({ items, rows }: MergedList): Map<string, MergedList['rows'][number]> =>
+  new Map(rows.map((row, at) => [`${row.server} ${row.own} ${items[at]?.toString('latin1')}`, row]))

@@ -1,0 +1,111 @@
+/** Fetches one JSON document of an identity provider: in bounded time and size, and from nowhere but where it is said to be. */
+import { readFileSync } from 'node:fs'
+import { Agent, type Dispatcher, request } from 'undici'
+import { isLoopback } from '../registry/address.ts'
+
+export type Fetched =
+  | { readonly ok: true; readonly document: unknown }
+  /** A sentence for a person, without the document's content. */
+  | { readonly ok: false; readonly problem: string }
+
+export interface FetchJson {
+  /** `from`: the whole URL. Never rejects. */
+  get(from: string): Promise<Fetched>
+  close(): Promise<void>
+}
+
+/** Of the whole exchange, redirects included. */
+const LIMIT_MS = 10_000
+const MOST_BYTES = 512 * 1024
+const MOST_REDIRECTS = 3
+
+export interface Trust {
+  /** PEM certificates to trust instead of the system's. */
+  readonly ca: string | undefined
+  /** The file with the system's. */
+  readonly systemCa: string
+}
+
+export const fetchJson = ({ ca, systemCa }: Trust, limitMs = LIMIT_MS): FetchJson => {
+  const trusted = ca ?? textIn(systemCa)
+  const agent = new Agent({ connect: { timeout: limitMs, ...(trusted !== undefined && { ca: trusted }) } })
+  return {
+    async get(from) {
+      const url = URL.canParse(from) ? new URL(from) : undefined
+      if (url === undefined) return refused(`${from} is not a URL`)
+      try {
+        return await follow(agent, url, AbortSignal.timeout(limitMs))
+      } catch (error) {
+        return refused(`${from} cannot be fetched: ${reasonOf(error, limitMs)}`)
+      }
+    },
+    close: () => agent.destroy(),
+  }
+}
+
+/** Undefined: there is none, and Node's own certificates have to do. */
+const textIn = (file: string): string | undefined => {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+const follow = async (dispatcher: Dispatcher, first: URL, signal: AbortSignal): Promise<Fetched> => {
+  let url = first
+  for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
+    const unsafe = url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(hostOf(url)))
+    if (unsafe) return refused(`${url.href} is not https, which anything beyond this machine has to be`)
+    const { statusCode, headers, body } = await request(url, {
+      dispatcher,
+      signal,
+      headers: { accept: 'application/json' },
+    })
+    const { location } = headers
+    if (statusCode >= 300 && statusCode < 400 && typeof location === 'string' && URL.canParse(location, url.href)) {
+      await body.dump()
+      const next = new URL(location, url)
+      if (next.origin !== first.origin) return refused(`${url.href} redirects elsewhere, to ${next.origin}`)
+      url = next
+      continue
+    }
+    if (statusCode !== 200) {
+      await body.dump()
+      return refused(`${url.href} answers ${statusCode}`)
+    }
+    const text = await textOf(body)
+    if (text === undefined) return refused(`${url.href} is larger than ${MOST_BYTES} bytes`)
+    return parsed(url, text)
+  }
+  return refused(`${first.href} redirects more than ${MOST_REDIRECTS} times`)
+}
+
+const textOf = async (body: AsyncIterable<Uint8Array>): Promise<string | undefined> => {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > MOST_BYTES) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+const parsed = (url: URL, text: string): Fetched => {
+  try {
+    return { ok: true, document: JSON.parse(text) }
+  } catch {
+    return refused(`${url.href} is not JSON`)
+  }
+}
+
+const refused = (problem: string): Fetched => ({ ok: false, problem })
+
+const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '')
+
+const reasonOf = (error: unknown, limitMs: number): string => {
+  if (!(error instanceof Error)) return String(error)
+  if (error.name === 'TimeoutError') return `no answer within ${limitMs / 1000} s`
+  return error.message === '' && 'code' in error ? String(error.code) : error.message
+}

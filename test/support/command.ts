@@ -1,0 +1,28 @@
+/** One command of the command line as a person or a script runs it: its output and its exit code. */
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { command } from './gateway.ts'
+
+export interface Ran {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** Without colours. `input`: what standard input holds; default: nothing. */
+export const run = (args: readonly string[], input = ''): Promise<Ran> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...command, ...args], {
+      cwd: root,
+      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
+    })
+    let out = ''
+    let err = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, out, err }))
+    child.stdin.on('error', () => undefined).end(input)
+  })
