@@ -94,6 +94,12 @@ const records: readonly (readonly [name: string, finished: Partial<Finished>, to
       { decision: 'allowed', reason: 'server-down', status: 502 },
     ],
     [
+      "a browser's preflight",
+      { verb: 'OPTIONS', details: 'cors_response', metadata: {} },
+      undefined,
+      { decision: 'allowed', reason: 'preflight', verb: 'OPTIONS' },
+    ],
+    [
       'refused by Envoy before a decision',
       { status: 413, details: 'request_payload_too_large', metadata: {} },
       undefined,
@@ -186,7 +192,7 @@ const records: readonly (readonly [name: string, finished: Partial<Finished>, to
       'too often',
       { status: 429, details: 'local_rate_limited' },
       undefined,
-      { decision: 'refused', reason: 'local_rate_limited' },
+      { decision: 'refused', reason: 'rate-limited' },
     ],
     [
       'a resource without what may be secret in its URI',

@@ -396,6 +396,10 @@ void t.test('the welcome', async (t) => {
     'Ctrl-C',
   ])
     t.match(text, part)
+  t.notMatch(text, 'need a token')
+  const auth = { issuer: 'https://idp.example.com', audience: url, keys: 1 }
+  const closed = welcome({ url, admin: '', file: '', status: { ...status, auth }, interactive: true })
+  t.match(closed, 'agents need a token of https://idp.example.com')
   t.match(text, /weather +up +1 +0 +3 +both\n/u)
   t.match(text, /files +down +0 +0 +0 +unknown +gone/u)
   t.notMatch(text, '\u001b')

@@ -192,6 +192,12 @@ const cells: readonly (readonly [string, ClientSession, string, string])[] = [
     message('resources/read', `{"uri":"file:///${'x'.repeat(5000)}"}`),
     'broker resources/read 1',
   ],
+  [
+    'a URI that fits, however it is written',
+    bare,
+    message('resources/read', `{"uri":"file:///${'\\u0078'.repeat(1000)}"}`),
+    `quiet resources/read file:///${'x'.repeat(1000)} id 1 unchanged`,
+  ],
   ['an id that nobody should remember', bare, tool('same', `"${'x'.repeat(300)}"`), 'broker tools/call (git)'],
   [
     'a call as notification',

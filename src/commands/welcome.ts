@@ -64,6 +64,7 @@ export const welcome = (ready: {
   return [
     `${paint('green', 'ready')}  MCP Gateway ${status.version} at ${paint('bold', url)}`,
     `       status page ${admin}`,
+    ...(status.auth === undefined ? [] : [`       agents need a token of ${printable(status.auth.issuer)}`]),
     '',
     indented(serverTable(status.servers), '  '),
     '',

@@ -85,8 +85,10 @@ interface Decided {
   readonly decision: 'allowed' | 'refused'
   readonly reason?: string
 }
-/** How the details begin of what our own filters refuse before anything is decided, and what the client is told; the first counts. */
+/** How the details begin of what our own filters answer before anything is decided, and what the client is told; the first counts. */
 const BEFORE: readonly (readonly [string, Decided])[] = [
+  // A browser asks whether it may ask.
+  ['cors_response', { decision: 'allowed', reason: 'preflight' }],
   ['jwt_authn_access_denied{Jwt_is_missing}', { decision: 'refused', reason: 'no-token' }],
   ['jwt_authn_access_denied', { decision: 'refused', reason: 'bad-token' }],
   ['rbac_access_denied_matched_policy[mcp_no_keys]', { decision: 'refused', reason: 'no-keys' }],
@@ -94,6 +96,9 @@ const BEFORE: readonly (readonly [string, Decided])[] = [
 /** The same past the decision. */
 const AFTER: readonly (readonly [string, Decided])[] = [
   ['failed_to_inject_credential', { decision: 'allowed', reason: 'no-credential' }],
+  // The gateway's own limits and an operator's, as the client is told; Envoy does not say whose.
+  ['local_rate_limited', { decision: 'refused', reason: 'rate-limited' }],
+  ['request_rate_limited', { decision: 'refused', reason: 'rate-limited' }],
 ]
 const LET_THROUGH: ReadonlySet<string> = new Set(['cancelled', 'timeout', 'failed'])
 
