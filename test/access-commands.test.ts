@@ -106,10 +106,10 @@ await t.test('can-i', async (t) => {
   })
   await t.test('claims from standard input', async (t) => {
     const args = ['can-i', gateway.file, 'gh_get_file', '--as', '-', ...admin]
-    t.match(await run(args, JSON.stringify(claims.dev)), { code: 0 })
-    t.match(await run(args, 'no JSON'), { code: 1, err: /it is not JSON/ })
-    t.match(await run(args, '[]'), { code: 1, err: /one JSON object/ })
-    t.match(await run(args, 'eyJhbGciOiJub25lIn0.e30.'), { code: 1, err: /this is a token/ })
+    t.match(await run(args, { input: JSON.stringify(claims.dev) }), { code: 0 })
+    t.match(await run(args, { input: 'no JSON' }), { code: 1, err: /it is not JSON/ })
+    t.match(await run(args, { input: '[]' }), { code: 1, err: /one JSON object/ })
+    t.match(await run(args, { input: 'eyJhbGciOiJub25lIn0.e30.' }), { code: 1, err: /this is a token/ })
   })
   await t.test('no gateway', async (t) =>
     t.match(await run(['can-i', gateway.file, 'x', ...(await as('dev')), '--admin', '127.0.0.1:9']), { code: 3 }),

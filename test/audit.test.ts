@@ -10,8 +10,8 @@ import { appending, auditFault, type Sink } from '../src/observe/audit-file.ts'
 import { auditLog } from '../src/observe/audit-log.ts'
 import { auditRecord, type Finished, type Told } from '../src/observe/audit-record.ts'
 import { gatewayAudit } from '../src/gateway-audit.ts'
-import { startChild } from './support/child.ts'
-import { command, eventually, freePort, type GatewayUnderTest, startGateway } from './support/gateway.ts'
+import { run } from './support/command.ts'
+import { eventually, freePort, type GatewayUnderTest, startGateway } from './support/gateway.ts'
 import { HttpAnswer } from './support/mcp-script.ts'
 import { serveMcp } from './support/mcp-server.ts'
 import { ACCEPT, connect, request, rpc, stateless } from './support/raw-client.ts'
@@ -272,9 +272,8 @@ const verdicts: readonly (readonly [name: string, content: string, code: number,
 ]
 
 const verify = async (file: string, ...more: readonly string[]) => {
-  await using child = startChild([...command, 'audit', 'verify', file, ...more])
-  while (child.exit === undefined) await sleep(5)
-  return { code: child.exit, said: child.log() }
+  const { code, out, err } = await run(['audit', 'verify', file, ...more])
+  return { code, said: out + err }
 }
 
 void t.test('mcp-gateway audit verify', async (t) => {

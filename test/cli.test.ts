@@ -1,9 +1,8 @@
 /** The command line as a person or a script meets it: every command as a child process, its output and its exit code. */
-import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { serveAdmin } from '../src/admin/server.ts'
@@ -13,31 +12,8 @@ import { table } from '../src/commands/terminal.ts'
 import { welcome } from '../src/commands/welcome.ts'
 import { claimPorts } from '../src/envoy/ports.ts'
 import { version } from '../src/version.ts'
+import { run } from './support/command.ts'
 import { serveFixture } from './support/fixture-server.ts'
-
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-const home = dirname(dirname(main))
-
-interface Result {
-  readonly code: number | null
-  readonly out: string
-  readonly err: string
-}
-
-const run = (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Result> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import=tsx', main, ...args], {
-      cwd: home,
-      env: { ...process.env, NO_COLOR: '1', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let out = ''
-    let err = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
-    child.once('error', reject)
-    child.once('close', (code) => resolve({ code, out, err }))
-  })
 
 const directory = await mkdtemp(join(tmpdir(), 'mcpgw-cli-'))
 t.teardown(() => rm(directory, { recursive: true, force: true }))
@@ -179,7 +155,7 @@ const rows: readonly Row[] = [
 void t.test('command lines', async (t) => {
   for (const { name, args, env, code, out = [], err = [] } of rows) {
     await t.test(name, async (t) => {
-      const got = await run(args, env)
+      const got = await run(args, { env })
       if (!t.equal(got.code, code)) t.comment(got.out + got.err)
       for (const part of out) t.match(got.out, part)
       for (const part of err) t.match(got.err, part)
@@ -200,7 +176,7 @@ void t.test('problems for programs', async (t) => {
 })
 
 void t.test('findings for programs', async (t) => {
-  const got = await run(['doctor', '--json', good, '--envoy', '/nowhere/envoy'], { TOKEN })
+  const got = await run(['doctor', '--json', good, '--envoy', '/nowhere/envoy'], { env: { TOKEN } })
   t.equal(got.code, 3)
   const findings: unknown = JSON.parse(got.out)
   t.match(findings, [
@@ -268,7 +244,7 @@ void t.test('validate --live sends the credential, shows it to nobody and follow
   b: { url: "${url}/moved", credential: { bearer: "\${TOKEN}" } }
 `,
   )
-  const got = await run(['validate', '--live', registry], { TOKEN })
+  const got = await run(['validate', '--live', registry], { env: { TOKEN } })
   t.equal(got.code, 3)
   t.same(new Set(seen), new Set([`POST /mcp Bearer ${TOKEN}`, `POST /moved Bearer ${TOKEN}`]))
   t.match(got.out, '✗ a: ')

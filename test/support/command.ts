@@ -11,12 +11,19 @@ export interface Ran {
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Without colours. `input`: what standard input holds; default: nothing. */
-export const run = (args: readonly string[], input = ''): Promise<Ran> =>
+interface RunOptions {
+  /** What standard input holds; default: nothing. */
+  readonly input?: string
+  /** Variables on top of this process's. */
+  readonly env?: Readonly<Record<string, string>> | undefined
+}
+
+/** Without colours, in the root of the checkout. */
+export const run = (args: readonly string[], { input = '', env = {} }: RunOptions = {}): Promise<Ran> =>
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...command, ...args], {
       cwd: root,
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
+      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, ...env },
     })
     let out = ''
     let err = ''
