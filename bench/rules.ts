@@ -27,60 +27,62 @@ const SETTINGS = [
   { authenticated: true, rules: 1000 },
 ] as const
 
+interface Subject {
+  readonly setting: (typeof SETTINGS)[number]
+  readonly gateway: Gateway
+  readonly callers: readonly Caller[]
+}
+
+const issuerAt = async (directory: string) => {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+  const jwks = join(directory, 'jwks.json')
+  const key = { ...(await exportJWK(publicKey)), kid: 'bench', alg: 'ES256', use: 'sig' }
+  await writeFile(jwks, JSON.stringify({ keys: [key] }))
+  const token = await new SignJWT({ groups: ['staff', 'bench'], scope: 'mcp' })
+    .setProtectedHeader({ alg: 'ES256', kid: 'bench' })
+    .setIssuer(ISSUER)
+    .setAudience(RESOURCE)
+    .setSubject('bench')
+    .setExpirationTime('2h')
+    .sign(privateKey)
+  return { auth: { issuer: ISSUER, jwks }, token }
+}
+
+const openCallers = async (gateway: Gateway, token: string | undefined): Promise<readonly Caller[]> => {
+  const callers: Caller[] = []
+  for (let i = 0; i < CONCURRENCY; i++) {
+    const session = await openSession(gateway, '{}', token)
+    callers.push({ era: 'stateful', session: session.id, ...(token !== undefined && { token }) })
+    await session.hangUp()
+  }
+  return callers
+}
+
 export const measureRules = async (
   bed: Bed,
   { rounds, ms }: { readonly rounds: number; readonly ms: number },
 ): Promise<readonly RuleSample[]> => {
   const directory = await mkdtemp(join(tmpdir(), 'bench-keys-'))
-  const gateways: {
-    readonly gateway: Gateway
-    readonly setting: (typeof SETTINGS)[number]
-    readonly caller: Caller
-  }[] = []
+  const { auth, token } = await issuerAt(directory)
+  const subjects: Subject[] = []
   try {
-    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
-    const jwks = join(directory, 'jwks.json')
-    await writeFile(
-      jwks,
-      JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'ES256', use: 'sig' }] }),
-    )
-    const token = await new SignJWT({ groups: ['staff', 'bench'], scope: 'mcp' })
-      .setProtectedHeader({ alg: 'ES256', kid: 'bench' })
-      .setIssuer(ISSUER)
-      .setAudience(RESOURCE)
-      .setSubject('bench')
-      .setExpirationTime('2h')
-      .sign(privateKey)
     for (const setting of SETTINGS) {
-      bed.say(`rules: ${setting.authenticated ? `a token, ${setting.rules} rules` : 'no token, no rules'}`)
-      const server = entry(bed, 20, 'bench')
+      const { authenticated, rules: count } = setting
+      bed.say(`rules: ${authenticated ? `a token, ${count} rules` : 'no token, no rules'}`)
       const gateway = await startGateway({
         ...bed,
-        ...(setting.authenticated && { gateway: { url: RESOURCE, auth: { issuer: ISSUER, jwks } } }),
-        servers: { bench: { ...server, ...(setting.rules > 0 && { access: rules(setting.rules) }) } },
+        ...(authenticated && { gateway: { url: RESOURCE, auth } }),
+        servers: { bench: { ...entry(bed, 20, 'bench'), ...(count > 0 && { access: rules(count) }) } },
       })
-      const access = setting.authenticated ? { token } : {}
-      gateways.push({
-        gateway,
-        setting,
-        caller: { era: 'stateful', session: '', ...access },
-      })
+      const callers: Caller[] = []
+      subjects.push({ setting, gateway, callers })
       await gateway.settled()
+      callers.push(...(await openCallers(gateway, authenticated ? token : undefined)))
     }
-    const all = await Promise.all(
-      gateways.map(async ({ gateway, setting, caller }) => {
-        const callers: Caller[] = []
-        for (let i = 0; i < CONCURRENCY; i++) {
-          const session = await openSession(gateway, '{}', caller.token)
-          callers.push({ ...caller, era: 'stateful', session: session.id })
-          await session.hangUp()
-        }
-        return { gateway, setting, callers }
-      }),
-    )
     const samples: RuleSample[] = []
+    // The round before the first is for warming up.
     for (let round = -1; round < rounds; round++) {
-      for (const { gateway, setting, callers } of inTurn(all, round + 1)) {
+      for (const { setting, gateway, callers } of inTurn(subjects, round + 1)) {
         const result = await bed.load.run({
           port: gateway.port,
           path: gateway.path,
@@ -89,13 +91,12 @@ export const measureRules = async (
           until: { ms },
           tree: gateway.tree,
         })
-        // The round before the first is for warming up.
         if (round >= 0) samples.push({ round, ...setting, ...result })
       }
     }
     return samples
   } finally {
-    for (const { gateway } of gateways) await gateway[Symbol.asyncDispose]()
+    for (const { gateway } of subjects) await gateway[Symbol.asyncDispose]()
     await rm(directory, { recursive: true, force: true })
   }
 }

@@ -5,6 +5,7 @@ import http from 'node:http'
 import https from 'node:https'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import protobuf from 'protobufjs'
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
@@ -947,6 +948,14 @@ void t.test('tokens: who has none, or a bad one, is told where to get one, and g
     t.match(server.seen.at(-1)?.headers, { 'seen-subject': 'ann', authorization: undefined }, name)
   }
   t.equal(server.seen.length, accepted.length)
+
+  // A token that Envoy remembers is held against the time and the place all the same.
+  const ofOncall = bearer(await signed({ aud: `${RESOURCE}/oncall` }))
+  const soon = bearer(await signed({ exp: Math.floor(Date.now() / 1000) - 55 }))
+  for (const headers of [ofOncall, soon, soon]) t.equal((await at('/mcp/oncall', headers)).status, 200)
+  for (const path of ['/mcp', '/mcp/audit']) t.equal((await at(path, ofOncall)).status, 401, path)
+  const expired = async (): Promise<boolean> => (await at('/mcp/oncall', soon)).status === 401
+  while (!(await expired())) await sleep(200)
 
   const elsewhere = await at('/.well-known/oauth-protected-resource', { 'want-cluster': 'mcp.broker' })
   t.equal(elsewhere.headers['www-authenticate'], 'Bearer of="the broker"', "the broker's own challenge passes")

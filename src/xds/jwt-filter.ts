@@ -6,6 +6,8 @@ import { any, type Message } from './pack.ts'
 import { noFilter } from './policy-filters.ts'
 
 const ISSUER = 'issuer'
+/** Remembered by each of Envoy's workers, the latest ones. */
+const TOKENS = 1000
 
 /** Not the parameters of the query, not a cookie. The name of the scheme has no case (RFC 9110 11.1). */
 const fromHeaders = ['Bearer ', 'bearer '].map((prefix) => ({ name: 'Authorization', value_prefix: prefix }))
@@ -19,6 +21,8 @@ const provider = ({ issuer, skewMs }: Auth, jwks: string): Message => ({
   payload_in_metadata: JWT_PAYLOAD,
   require_expiration: true,
   clock_skew_seconds: Math.ceil(skewMs / 1000),
+  // A signature is verified once; the time and the audience at each request. New keys are a new filter, which remembers nothing.
+  jwt_cache_config: { jwt_cache_size: TOKENS },
 })
 
 /** A token for all of the gateway is good for its views; one for a view is good there only. */
