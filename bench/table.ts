@@ -103,6 +103,7 @@ const listTable = ({ lists = [] }: Results): string => {
 const rulesTable = ({ rules = [] }: Results): string => {
   const plain = new Map(rules.filter((one) => !one.authenticated).map((one) => [one.round, perSecond(one)]))
   const settings = new Map(rules.map((one) => [`${one.authenticated} ${one.rules}`, one]))
+  const inOrder = [...settings.values()].sort((a, b) => +a.authenticated - +b.authenticated || a.rules - b.rules)
   return table(
     [
       'direct path, 16 calls at a time, 200 B',
@@ -112,7 +113,7 @@ const rulesTable = ({ rules = [] }: Results): string => {
       'CPU ms per call',
       'of it Node',
     ],
-    [...settings.values()].map(({ authenticated, rules: count }) => {
+    inOrder.map(({ authenticated, rules: count }) => {
       const own = rules.filter((one) => one.authenticated === authenticated && one.rules === count)
       return [
         authenticated ? `a token, ${count === 0 ? 'no' : thousands(count)} rules about the tool` : 'no token, no rules',
