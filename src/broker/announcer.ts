@@ -1,6 +1,7 @@
 /** Tells those who listen that their lists are other ones: each of what they are offered, and of nothing else. */
 import type { Catalogue } from '../catalog/catalogue.ts'
-import { changedLists, differentLists, type ListKind } from '../catalog/changed-lists.ts'
+import { changedLists, differentLists } from '../catalog/changed-lists.ts'
+import type { Kind } from '../mcp/methods.ts'
 import type { Caller } from './caller.ts'
 import type { CallerCatalogues } from './caller-catalogues.ts'
 import type { ClientState } from './client-session.ts'
@@ -23,7 +24,7 @@ export interface Announcer {
 }
 
 export const announcer = ({ clients, listeners, catalogues, shared }: Options): Announcer => {
-  const tell = (client: ClientState, kinds: readonly ListKind[]): void => {
+  const tell = (client: ClientState, kinds: readonly Kind[]): void => {
     for (const kind of kinds)
       client.send(Buffer.from(`{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`))
   }

@@ -1,7 +1,7 @@
 /** The broker's side of one client's session: its stream, what servers asked it, what runs on its behalf. */
 import type { ServerResponse } from 'node:http'
 import type { Catalogue } from '../catalog/catalogue.ts'
-import type { Thing } from '../policy/judge.ts'
+import type { Thing } from '../policy/thing.ts'
 import type { ClientSession, ServerSession } from '../sessions/session-table.ts'
 import { type Caller, nobody } from './caller.ts'
 import { ClientStreams, RESUMABLE_MS } from './client-streams.ts'

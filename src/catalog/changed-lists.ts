@@ -1,28 +1,19 @@
 /** Whose lists are other ones after a change of the catalogue. */
 import type { Asker } from '../policy/asker.ts'
+import type { Kind } from '../mcp/methods.ts'
 import type { Era } from '../mcp/versions.ts'
 import type { Catalogue, MergedList } from './catalogue.ts'
-import type { ItemKind, ListMethod } from './server-catalogue.ts'
+import type { ListMethod } from './server-catalogue.ts'
 import { isShown } from './thing.ts'
-import { kindOf, visible } from './visible.ts'
+import { kindOf, methods, visible } from './visible.ts'
 
-/** What a change is announced as; templates change with resources. */
-export type ListKind = Exclude<ItemKind, 'templates'>
-
-const announcedAs = {
-  'tools/list': 'tools',
-  'prompts/list': 'prompts',
-  'resources/list': 'resources',
-  'resources/templates/list': 'resources',
-} as const satisfies Record<ListMethod, ListKind>
-const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
 const eras = ['stateful', 'stateless'] as const
 
 /** Of one list, what came and went; `all`: nobody can tell without looking at all of it. */
 type Difference = 'none' | 'all' | readonly MergedList['rows'][number][]
 
 /** Whether somebody's differ is worked out from what came and went, as long as the same rules hold before and after. */
-export const changedLists = (before: Catalogue, after: Catalogue): ((asker: Asker) => readonly ListKind[]) => {
+export const changedLists = (before: Catalogue, after: Catalogue): ((asker: Asker) => readonly Kind[]) => {
   const sameRules = before.table.policy === after.table.policy
   const differences = (era: Era): readonly (readonly [ListMethod, Difference])[] =>
     methods.map((method) => [
@@ -32,14 +23,14 @@ export const changedLists = (before: Catalogue, after: Catalogue): ((asker: Aske
   const found = { stateful: differences('stateful'), stateless: differences('stateless') }
   if (eras.every((era) => found[era].every(([, changed]) => changed === 'none'))) return () => []
   return (asker) => {
-    const kinds = new Set<ListKind>()
+    const kinds = new Set<Kind>()
     for (const [method, changed] of found[asker.era]) {
-      if (changed === 'none' || kinds.has(announcedAs[method])) continue
+      if (changed === 'none' || kinds.has(kindOf[method])) continue
       const differs =
         changed === 'all'
           ? !isSame(visible(before, asker).list(method), visible(after, asker).list(method))
           : changed.some((row) => isShown(after.table.policy, asker, kindOf[method], row))
-      if (differs) kinds.add(announcedAs[method])
+      if (differs) kinds.add(kindOf[method])
     }
     return [...kinds]
   }
@@ -52,10 +43,10 @@ export interface Seen {
 }
 
 /** Which lists are not the same to both. */
-export const differentLists = (one: Seen, other: Seen): readonly ListKind[] => {
+export const differentLists = (one: Seen, other: Seen): readonly Kind[] => {
   const listOf = ({ catalogue, asker }: Seen, method: ListMethod): MergedList => visible(catalogue, asker).list(method)
   const differing = methods.filter((method) => !isSame(listOf(one, method), listOf(other, method)))
-  return [...new Set(differing.map((method) => announcedAs[method]))]
+  return [...new Set(differing.map((method) => kindOf[method]))]
 }
 
 const isSame = (one: MergedList, other: MergedList): boolean => one === other || one.whole.equals(other.whole)

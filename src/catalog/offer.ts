@@ -1,5 +1,5 @@
 /** What a registry makes of the tools that servers are known to have: exposed names, and what is withheld. */
-import type { Thing } from '../policy/judge.ts'
+import type { Thing } from '../policy/thing.ts'
 import type { Definition, Registry, Server } from '../registry/model.ts'
 import { unapprovedPin } from './approval.ts'
 import { membersOf, pinned } from './definition.ts'

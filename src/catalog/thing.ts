@@ -1,8 +1,9 @@
 /** What a row is to the one decision: itself, or for a template all that it could be. */
 import type { Kind, MethodName } from '../mcp/methods.ts'
 import type { Asker } from '../policy/asker.ts'
-import { judge, OWN_METHOD, type Thing, type Verdict } from '../policy/judge.ts'
+import { judge, OWN_METHOD, type Verdict } from '../policy/judge.ts'
 import type { Policy } from '../policy/policy.ts'
+import type { Thing } from '../policy/thing.ts'
 import type { Row, TemplateRow } from './routing-table.ts'
 import { templateParts } from './uri-template.ts'
 

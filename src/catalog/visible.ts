@@ -20,14 +20,14 @@ export interface Visible extends Pick<Catalogue, 'capabilities'> {
   caching(method: CachedMethod): CachePolicy
 }
 
-/** What a list is of, to those who decide. */
+/** What a list is of to those who decide, and what its changes are announced as: templates go with resources. */
 export const kindOf = {
   'tools/list': 'tools',
   'prompts/list': 'prompts',
   'resources/list': 'resources',
   'resources/templates/list': 'resources',
 } as const satisfies Record<ListMethod, Kind>
-const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
+export const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
 
 /** Of one principal: views, eras and, where rules look at them, addresses. */
 const MOST_KEPT = 32

@@ -15,7 +15,7 @@ import { declaredFeatures, declaresTasks, eraOf, eraOfVersion, statelessFault } 
 import { type Era, isStateful, isStateless } from '../mcp/versions.ts'
 import type { Asker } from '../policy/asker.ts'
 import { isFor } from '../policy/audience.ts'
-import type { Ground } from '../policy/judge.ts'
+import type { Ground } from '../policy/grounds.ts'
 import type { Principal } from '../policy/principal.ts'
 import type { ClientFeature } from '../registry/model.ts'
 import type { ClientSession, ServerSession, SessionLookup } from '../sessions/session-table.ts'

@@ -1,7 +1,7 @@
 /** Which rules of an `access` are about a thing, found without asking each of them. */
 import type { Kind } from '../mcp/methods.ts'
-import type { Place, Rule } from '../registry/model.ts'
-import type { Ground } from './judge.ts'
+import type { Rule } from '../registry/model.ts'
+import { type Ground, groundOf } from './grounds.ts'
 import { covers, isAboutAll } from './patterns.ts'
 
 export interface Covering {
@@ -21,8 +21,6 @@ export const coveringRules = (rules: readonly Rule[], kind: Kind, name: string):
     (a, b) => Number(b.rule.confirm) - Number(a.rule.confirm) || a.number - b.number,
   )
 }
-
-export const groundOf = ({ path, place }: { readonly path: string; readonly place: Place }): Ground => ({ path, place })
 
 interface Index {
   /** Rules that give nothing but whole names, by each of them. */

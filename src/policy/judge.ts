@@ -1,30 +1,14 @@
 /** The one decision: may this asker do this with that? Lists and calls of both eras and in every view ask it. */
 import type { Kind, MethodName } from '../mcp/methods.ts'
 import type { Era } from '../mcp/versions.ts'
-import type { Place } from '../registry/model.ts'
 import type { Asker } from './asker.ts'
+import type { Ground } from './grounds.ts'
 import { type Question, roleHolds, ruleHolds } from './holds.ts'
 import { type Level, type Plan, planOf } from './plan.ts'
 import type { Policy } from './policy.ts'
 import type { Principal } from './principal.ts'
 import { scopesNeeded } from './scopes.ts'
-
-/** What is asked for; a row of the routing table is one. */
-export interface Thing {
-  readonly exposed: string
-  /** The server's own name for it, or its URI. */
-  readonly own: string
-  readonly server: string
-  /** For tools: `readOnly=true,destructive=unspecified,…`. */
-  readonly hints: string
-}
-
-/** What a verdict rests on. */
-export interface Ground {
-  /** Such as `servers.github.access[0]`. */
-  readonly path: string
-  readonly place: Place
-}
+import type { Thing } from './thing.ts'
 
 export type Verdict =
   | {

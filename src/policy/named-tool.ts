@@ -1,7 +1,7 @@
 /** Which tool of which server a name stands for, as far as a registry and its lock know without asking the servers. */
 import type { Registry, Server } from '../registry/model.ts'
 import { select } from '../registry/selection.ts'
-import type { Thing } from './judge.ts'
+import type { Thing } from './thing.ts'
 
 /** Undefined: no server can show a tool under this name. */
 export const namedTool = ({ servers, lock }: Registry, exposed: string): Thing | undefined => {

@@ -1,11 +1,12 @@
 /** What has to be asked about a thing: of every level that has a say the rules that cover it, worked out once. */
 import type { Kind } from '../mcp/methods.ts'
 import type { Access } from '../registry/model.ts'
-import { type Covering, coveringRules, groundOf } from './covering.ts'
-import type { Ground, Thing } from './judge.ts'
+import { type Covering, coveringRules } from './covering.ts'
+import { type Ground, groundOf } from './grounds.ts'
 import { covers } from './patterns.ts'
 import type { Policy } from './policy.ts'
 import { type Subject, subjectOf } from './subject.ts'
+import type { Thing } from './thing.ts'
 
 export interface Level {
   readonly by: 'gateway' | 'server' | 'view'

@@ -1,7 +1,7 @@
 /** What an Envoy still lacks, and which part of it may be sent now: clusters first, removals last, doubts alone. */
 import { offer } from './quarantine.ts'
 import type { Entry } from './snapshot.ts'
-import type { Effect, Send, Stream, Subscription } from './subscription.ts'
+import type { Effect, Send, Stream, Subscription } from './stream.ts'
 import { CLUSTER, EXTENSION, LISTENER, ROUTES, SECRET, TYPE_URLS } from './type-url.ts'
 
 /** Envoy takes a response of any size, but applies it in one go; smaller ones keep its main thread free. */

@@ -1,6 +1,6 @@
 /** The discovery messages on the wire ⇄ what the stream function takes and gives. */
 import { pack, type Message, unpack, type Value } from './pack.ts'
-import type { DeltaRequest, Send } from './subscription.ts'
+import type { DeltaRequest, Send } from './stream.ts'
 
 /** The node at the other end, from a stream's first request. */
 export interface EnvoyNode {

@@ -3,8 +3,8 @@ import { LOG_METHOD, LOG_SERVER, LOG_TOOL, PRIVATE_PREFIX } from '../mcp/headers
 import { MOST_FILTERS } from '../registry/policy.ts'
 import { cors } from './cors.ts'
 import { EXT_PROC, filterSlot, JWT, LIMITS, METADATA } from './names.ts'
+import { noFilterType } from './no-filter.ts'
 import { any, type Message } from './pack.ts'
-import { noFilter } from './policy-filters.ts'
 
 const privateHeaders: Message = { remove_on_match: { key_matcher: { prefix: PRIVATE_PREFIX } } }
 
@@ -50,16 +50,16 @@ const slot = (name: string, types: readonly string[]): Message => ({
 const jwt = slot(JWT, [
   'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
   'envoy.extensions.filters.http.rbac.v3.RBAC',
-  noFilter,
+  noFilterType,
 ])
 
 const extProc = slot(EXT_PROC, ['envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor'])
 
-const limits = slot(LIMITS, ['envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit', noFilter])
+const limits = slot(LIMITS, ['envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit', noFilterType])
 
 /** Always all of them, so that filters come and go without the listener. */
 const policy = (types: readonly string[]): readonly Message[] =>
-  Array.from({ length: MOST_FILTERS }, (_, index) => slot(filterSlot(index), [...new Set([noFilter, ...types])]))
+  Array.from({ length: MOST_FILTERS }, (_, index) => slot(filterSlot(index), [...new Set([noFilterType, ...types])]))
 
 /** Keeps Envoy's own x-envoy-* headers from servers and clients. */
 export const router: Message = {

@@ -2,8 +2,8 @@
 import { resourceOf } from '../mcp/protected-resource.ts'
 import type { Auth, Registry } from '../registry/model.ts'
 import { EDGE_PATH, JWT, JWT_PAYLOAD, NO_KEYS } from './names.ts'
+import { noFilter } from './no-filter.ts'
 import { any, type Message } from './pack.ts'
-import { noFilter } from './policy-filters.ts'
 
 const ISSUER = 'issuer'
 /** Remembered by each of Envoy's workers, the latest ones. */
@@ -65,7 +65,7 @@ export const jwtFilter = ({ gateway: { auth }, views }: Registry, jwks: string |
   name: JWT,
   typed_config:
     auth === undefined
-      ? any(noFilter, { mutations: {} })
+      ? noFilter
       : jwks === undefined
         ? refusing
         : verifying(

@@ -1,8 +1,8 @@
 /** The filter that limits how often something is called, delivered over ECDS. */
 import type { Rate, Registry } from '../registry/model.ts'
 import { LIMITS, METADATA } from './names.ts'
+import { noFilter } from './no-filter.ts'
 import { any, type Message } from './pack.ts'
-import { noFilter } from './policy-filters.ts'
 
 /** A call counts against one bucket of each; ext_proc says which, and whose share it takes. */
 const LEVELS = ['gateway', 'server', 'tool'] as const
@@ -74,7 +74,7 @@ export const limitsFilter = (registry: Registry, version = '1.40.0'): Message =>
     name: LIMITS,
     typed_config:
       used.length === 0
-        ? any(noFilter, { mutations: {} })
+        ? noFilter
         : any('envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit', {
             stat_prefix: 'mcp',
             filter_enabled: always,

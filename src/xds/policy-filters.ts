@@ -2,11 +2,9 @@
 import type { Json, PolicyFilter } from '../registry/model.ts'
 import { MOST_FILTERS } from '../registry/policy.ts'
 import { filterSlot } from './names.ts'
+import { noFilter } from './no-filter.ts'
 import { any, type Message } from './pack.ts'
-import type { Resource } from './resources.ts'
-
-/** What is in a slot that nobody uses: a filter that mutates nothing. */
-export const noFilter = 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation'
+import type { Resource } from './resource.ts'
 
 const isObject = (value: Json | undefined): value is { readonly [key: string]: Json } =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -22,7 +20,7 @@ export const policyFilters = (filters: readonly PolicyFilter[]): readonly Resour
   Array.from({ length: MOST_FILTERS }, (_, index): Resource => {
     const name = filterSlot(index)
     const filter = filters[index]
-    if (filter === undefined) return { message: { name, typed_config: any(noFilter, { mutations: {} }) } }
+    if (filter === undefined) return { message: { name, typed_config: noFilter } }
     return {
       message: { name, typed_config: any('xds.type.v3.TypedStruct', wrapped(filter)) },
       place: filter.place,

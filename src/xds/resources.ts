@@ -1,5 +1,5 @@
 /** The whole translation: a registry → every resource Envoy is given. */
-import type { HttpServer, Place, PolicyCluster, Registry, Secret, Server } from '../registry/model.ts'
+import type { HttpServer, PolicyCluster, Registry, Secret, Server } from '../registry/model.ts'
 import { ownClusters, serverClusters } from './cluster.ts'
 import { extProcFilter } from './ext-proc-filter.ts'
 import { jwtFilter } from './jwt-filter.ts'
@@ -8,22 +8,11 @@ import { edgeListener } from './listener.ts'
 import type { Message } from './pack.ts'
 import { policyCluster, policySecrets } from './policy-cluster.ts'
 import { policyFilters } from './policy-filters.ts'
+import type { Resource, Resources } from './resource.ts'
 import { edgeRoutes, innerRoutes } from './route-configuration.ts'
 import type { RunPaths } from './run-paths.ts'
 import { edgeCertificate, serverSecrets } from './secret.ts'
-import { CLUSTER, EXTENSION, LISTENER, ROUTES, SECRET, type TypeUrl } from './type-url.ts'
-
-/** A resource and where in the registry it comes from; no origin: from the gateway itself. */
-export interface Resource {
-  readonly message: Message
-  readonly place?: Place
-  /** Such as `servers.weather`. */
-  readonly path?: string
-  /** The same for an Envoy of this version that knows HTTP filters of these types; absent: it is the same for each. */
-  readonly fitted?: (filterTypes: readonly string[], version: string) => Message
-}
-
-export type Resources = Readonly<Record<TypeUrl, readonly Resource[]>>
+import { CLUSTER, EXTENSION, LISTENER, ROUTES, SECRET } from './type-url.ts'
 
 /** What is fetched while the gateway runs. */
 export interface Live {

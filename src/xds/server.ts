@@ -5,7 +5,8 @@ import { type AccessLogCall, type AdsCall, type Incoming, listen } from './grpc-
 import { learn, noVerdicts, pruned, type Verdicts } from './quarantine.ts'
 import { fitted, type Snapshot } from './snapshot.ts'
 import { type EnvoyStatus, envoyStatus, hasAnswered, hasApplied, type Nack } from './status.ts'
-import { type Effect, type Event, newStream, type Stream, step, unanswered } from './subscription.ts'
+import type { Effect, Event, Stream } from './stream.ts'
+import { newStream, step, unanswered } from './subscription.ts'
 import { messageName } from './type-url.ts'
 
 /** How far the newest snapshot has come. */

@@ -4,7 +4,7 @@ import type { Place } from '../registry/model.ts'
 import { violations } from './field-rules.ts'
 import { XDS } from './names.ts'
 import { type Message, pack, type Value } from './pack.ts'
-import type { Resource, Resources } from './resources.ts'
+import type { Resource, Resources } from './resource.ts'
 import { CLUSTER, EXTENSION, LISTENER, messageName, ROUTES, SECRET, TYPE_URLS, type TypeUrl } from './type-url.ts'
 
 export interface Entry {

@@ -2,7 +2,7 @@
 import type { Place } from '../registry/model.ts'
 import type { EnvoyNode } from './discovery.ts'
 import { refusal } from './quarantine.ts'
-import type { Stream } from './subscription.ts'
+import type { Stream } from './stream.ts'
 import { EXTENSION, messageName, SECRET, TYPE_URLS } from './type-url.ts'
 
 /** A resource an Envoy does not have in its newest version. */

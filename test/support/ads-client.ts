@@ -1,5 +1,5 @@
 /** An Envoy as an ADS server sees it: applies, refuses and reports what a real one was seen to, without sockets. */
-import type { DeltaRequest, Send } from '../../src/xds/subscription.ts'
+import type { DeltaRequest, Send } from '../../src/xds/stream.ts'
 
 /** `field`: nothing of the response is applied. `meaning`: all but the bad resource is, though it is never reported. */
 export type Badness = 'field' | 'meaning'

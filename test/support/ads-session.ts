@@ -2,15 +2,8 @@
 import assert from 'node:assert/strict'
 import { learn, noVerdicts, pruned, type Verdicts } from '../../src/xds/quarantine.ts'
 import type { Entry, Snapshot } from '../../src/xds/snapshot.ts'
-import {
-  type DeltaRequest,
-  type Event,
-  newStream,
-  type Send,
-  type Stream,
-  step,
-  unanswered,
-} from '../../src/xds/subscription.ts'
+import type { DeltaRequest, Event, Send, Stream } from '../../src/xds/stream.ts'
+import { newStream, step, unanswered } from '../../src/xds/subscription.ts'
 import { CLUSTER, ROUTES } from '../../src/xds/type-url.ts'
 import type { AdsClient } from './ads-client.ts'
 

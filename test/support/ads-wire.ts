@@ -2,7 +2,7 @@
 import grpc from '@grpc/grpc-js'
 import loader from '@grpc/proto-loader'
 import { z } from 'zod'
-import type { DeltaRequest, Send } from '../../src/xds/subscription.ts'
+import type { DeltaRequest, Send } from '../../src/xds/stream.ts'
 import { CLUSTER, EXTENSION, LISTENER, ROUTES } from '../../src/xds/type-url.ts'
 import { adsClient } from './ads-client.ts'
 import { waitingRoom } from './waiting-room.ts'
