@@ -129,6 +129,27 @@ void t.test('a part imports what its row names', async (t) => {
   }
 })
 
+void t.test('no files import each other in circles, types included', async (t) => {
+  const imports = new Map(
+    sources.map(({ path, text }) => [
+      path,
+      importsOf(path, text)
+        .filter(({ ours }) => ours)
+        .map(({ from }) => from),
+    ]),
+  )
+  const circles: string[] = []
+  const done = new Set<string>()
+  const walk = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(' → '))
+    if (done.has(path) || way.includes(path)) return
+    for (const next of imports.get(path) ?? []) walk(next, [...way, path])
+    done.add(path)
+  }
+  for (const path of imports.keys()) walk(path, [])
+  t.same(circles, [])
+})
+
 /** Packages and modules through which something of the outside can be touched. */
 const OUTSIDE =
   /^(node:(net|https?|http2|tls|dgram|dns|fs|child_process|cluster|worker_threads|readline|repl)(\/.*)?|undici|@grpc\/grpc-js|chokidar|pino|@modelcontextprotocol\/.*)$/
