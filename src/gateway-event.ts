@@ -1,6 +1,7 @@
 /** Everything a person at the terminal is told while the gateway runs. */
 import type { Status } from './admin/status.ts'
 import type { Place, Problem } from './registry/model.ts'
+import { refusalText } from './xds/refusal-text.ts'
 
 export type GatewayEvent =
   | { readonly kind: 'ready'; readonly url: string; readonly admin: string; readonly status: Status }
@@ -26,7 +27,7 @@ export const nackEvent = (
   return {
     kind: 'nack',
     message,
-    text: `${where}Envoy ${nack.node} refused ${nack.name}: ${message}`,
+    text: `${where}Envoy ${nack.node} refused ${nack.name}: ${refusalText(message)}`,
     ...(place !== undefined && { place }),
   }
 }

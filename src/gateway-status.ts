@@ -16,7 +16,9 @@ import type {
 import type { Upstream } from './broker/upstream.ts'
 import type { Catalogue } from './catalog/catalogue.ts'
 import type { Era } from './mcp/versions.ts'
+import { rulesWithoutTools } from './policy/check.ts'
 import type { Problem, Registry, Server } from './registry/model.ts'
+import { refusalText } from './xds/refusal-text.ts'
 
 /** What the parts say at one moment. */
 export interface Parts {
@@ -201,10 +203,8 @@ const hintOf = {
 /** Names longer than this are refused by several clients, although MCP allows 128. */
 const CAREFUL_NAME = 64
 
-const problems = (
-  servers: readonly ServerStatus[],
-  { catalogue, envoys, registry, audit, auth }: Parts,
-): readonly StatusProblem[] => {
+const problems = (servers: readonly ServerStatus[], parts: Parts): readonly StatusProblem[] => {
+  const { catalogue, envoys, registry, audit, auth } = parts
   const placeOf = new Map(registry.servers.map(({ name, place }) => [name, place]))
   const about = (server: string) => {
     const place = placeOf.get(server)
@@ -257,18 +257,38 @@ const problems = (
           ...about(server),
         }),
       ),
+    ...idleRules(parts),
     ...auditProblems(audit, registry),
     ...authProblems(auth, registry),
     ...envoys.flatMap(({ node, nacks }) =>
       nacks.map(
         ({ type, name, message, place }): StatusProblem => ({
           severity: 'error',
-          message: `Envoy ${node} refused ${type} ${name}: ${message}`,
+          message: `Envoy ${node} refused ${type} ${name}: ${refusalText(message)}`,
           ...(place !== undefined && { place }),
         }),
       ),
     ),
   ]
+}
+
+const idle = new WeakMap<Catalogue, readonly Problem[]>()
+
+/** Rules about tools that nobody has; a catalogue is made anew whenever a server or the registry says something else. */
+const idleRules = ({ catalogue, registry, upstreams }: Parts): readonly Problem[] => {
+  const known = idle.get(catalogue)
+  if (known !== undefined) return known
+  const found = rulesWithoutTools(registry, (name) =>
+    // What it offers depends on who asks.
+    catalogue.table.servers.get(name)?.perCaller === true
+      ? undefined
+      : upstreams
+          .get(name)
+          ?.catalogue()
+          ?.tools.map(({ own }) => own),
+  )
+  idle.set(catalogue, found)
+  return found
 }
 
 const auditProblems = (audit: AuditStatus | undefined, registry: Registry): readonly StatusProblem[] => {

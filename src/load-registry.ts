@@ -1,10 +1,11 @@
 /** Reads a registry file into a value, or into problems worded for a person; tells what differs between two. */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { StartProblem } from './envoy/start-problem.ts'
+import { StartProblem, unreadText } from './envoy/start-problem.ts'
 import { lockFileOf, readLock } from './lock-file.ts'
 import { auditFault } from './observe/audit-file.ts'
 import { formatProblem } from './registry/format-problem.ts'
+import { keyPlace } from './registry/key-place.ts'
 import type { Lock, Problem, Registry, Server } from './registry/model.ts'
 import { parseRegistry } from './registry/parse.ts'
 
@@ -66,17 +67,15 @@ const readText = (file: string): string => {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    const why =
-      error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'there is no such file' : String(error)
     throw new StartProblem(
-      `cannot read ${file}: ${why}`,
+      `cannot read ${file}: ${unreadText(error)}`,
       'give the path of a registry, or write one: see docs/registry.md',
     )
   }
 }
 
-/** What cannot change while running, as problems. */
-export const restartNeeded = (before: Registry, after: Registry): readonly Problem[] => {
+/** What cannot change while running, as problems of the text of the registry `after`. */
+export const restartNeeded = (before: Registry, after: Registry, text: string): readonly Problem[] => {
   const rows: readonly (readonly [key: string, before: unknown, after: unknown])[] = [
     ['gateway.listen', before.gateway.listen, after.gateway.listen],
     ['gateway.admin', before.gateway.admin, after.gateway.admin],
@@ -87,7 +86,7 @@ export const restartNeeded = (before: Registry, after: Registry): readonly Probl
     .filter(([, old, next]) => JSON.stringify(old) !== JSON.stringify(next))
     .map(([path]) => ({
       severity: 'error',
-      place: { line: 1, column: 1 },
+      place: keyPlace(text, path),
       path,
       message: 'a change of this needs a restart',
     }))
@@ -112,16 +111,26 @@ export const whatChanged = (before: Registry, after: Registry): string => {
 }
 
 const lockChanged = (before: Lock | undefined, after: Lock | undefined): readonly string[] => {
-  if (before === after) return []
+  if (before === after || printed(before) === printed(after)) return []
   return [after === undefined ? 'without mcp.lock every tool counts as approved' : 'took over mcp.lock']
 }
 
-/** What counts for more than one server. */
+/** What counts for more than one server. Never shown: it holds secrets. */
 const shared: readonly (readonly [path: string, part: (registry: Registry) => unknown])[] = [
+  ['gateway.url', ({ gateway }) => gateway.url],
+  ['gateway.tls', ({ gateway: { tls } }) => tls && [tls.cert, tls.key.reveal()]],
+  ['gateway.origins', ({ gateway }) => gateway.origins],
+  ['gateway.maxBody', ({ gateway }) => gateway.maxBody],
+  ['gateway.filters', ({ gateway }) => gateway.filters],
+  ['gateway.clusters', ({ gateway }) => gateway.clusters.map((each) => [each, each.tls?.client?.key.reveal()])],
+  ['gateway.audit', ({ gateway }) => gateway.audit],
   ['gateway.auth', ({ gateway }) => gateway.auth],
   ['gateway.access', ({ gateway }) => gateway.access],
   ['gateway.limits', ({ gateway }) => gateway.limits],
+  ['gateway.confirm', ({ gateway }) => gateway.confirmMs],
   ['views', ({ views }) => views],
+  ['sessions', ({ sessions: { idleMs, pool } }) => [idleMs, pool]],
+  ['tests', ({ tests }) => tests],
 ]
 
 /** Never shown: it holds secrets. */

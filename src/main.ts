@@ -23,6 +23,7 @@ const program = new Command('mcp-gateway')
   .description('One entrypoint in front of many MCP servers, made of Envoy.')
   .version(version, '-V, --version')
   .showHelpAfterError('(--help shows what there is)')
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
   .exitOverride()
   .addHelpText(
     'after',

@@ -48,7 +48,7 @@ interface Parts {
 export const reload = async (current: InForce, loaded: Loaded, parts: Parts): Promise<void> => {
   const beganMs = performance.now()
   const { broker, onEvent } = parts
-  const refused = loaded.ok ? restartNeeded(current.registry, loaded.registry) : []
+  const refused = loaded.ok ? restartNeeded(current.registry, loaded.registry, loaded.source) : []
   if (!loaded.ok || refused.length > 0) {
     current.problems = loaded.ok ? refused : loaded.problems
     onEvent({ kind: 'rejected', problems: current.problems, text: loaded.ok ? loaded.format(refused) : loaded.text })

@@ -99,6 +99,62 @@ await t.test('can-i', async (t) => {
     await t.test(`${who} ${name} ${more.join(' ')}`, async (t) => {
       t.match(await canI(who, name, ...more), expected)
     })
+  await t.test('rules of every level, scopes, roles', async (t) => {
+    const levels = await beside(
+      'levels.yaml',
+      registryWith(
+        `
+    access: [{ tools: "get_*", allow: { scopes: "repo:read repo:list" } }, { tools: "merge_*", allow: { groups: dev } }]`,
+      )
+        .replace('\nservers:', '\n  access: [{ allow: { scopes: use } }]\nservers:')
+        .replace(
+          'tools: ["gh_get_*"] }',
+          'tools: ["gh_*"], access: [{ tools: gh_get_file, allow: { groups: [dev] } }] }',
+        ),
+    )
+    const byRoles = await beside('roles.yaml', registryWith('\n    access: roles'))
+    const holder = (scope: string) => ({ sub: 'ann', groups: ['dev'], scope })
+    const role = (name: string) => ({ sub: 'ann', resource_access: { github: { roles: [name] } } })
+    const place = (path: string): RegExp => new RegExp(`${path} \\(.*\\.yaml:\\d+:\\d+\\)`)
+    const rows: readonly (readonly [string, string, object, string, readonly string[], number, readonly RegExp[]])[] = [
+      [
+        'one scope of many',
+        levels,
+        holder('repo:read'),
+        'gh_get_file',
+        [],
+        1,
+        [/^denied/, place('✗ gateway.access\\[0\\]'), /scopes that would do: use repo:read repo:list/],
+      ],
+      ['all of them', levels, holder('use repo:read repo:list'), 'gh_get_file', [], 0, [/^allowed/]],
+      [
+        'all of them, in a view',
+        levels,
+        holder('use repo:read repo:list'),
+        'gh_get_file',
+        ['--view', 'reading'],
+        0,
+        ['gateway', 'servers.github', 'views.reading'].map((level) => place(`✓ ${level}.access\\[0\\]`)),
+      ],
+      [
+        'what only the view denies',
+        levels,
+        holder('use'),
+        'gh_merge_pull',
+        ['--view', 'reading'],
+        1,
+        [/^denied/, /✓ servers\.github\.access/, /✗ views\.reading\.access/],
+      ],
+      ['a role', byRoles, role('tool:get_*'), 'gh_get_file', [], 0, [/^allowed/, /servers\.github\.access/]],
+      ['another role', byRoles, role('tool:gh_get_file'), 'gh_get_file', [], 1, [/^denied/, /servers\.github\.access/]],
+    ]
+    for (const [name, file, claims, tool, more, code, says] of rows)
+      await t.test(name, async (t) => {
+        const ran = await run(['can-i', file, tool, '--as', '-', ...admin, ...more], { input: JSON.stringify(claims) })
+        t.equal(ran.code, code)
+        for (const words of says) t.match(ran.out, words)
+      })
+  })
   await t.test('for programs', async (t) => {
     const { out, code } = await canI('dev', 'gh_get_file', '--json')
     t.equal(code, 0)
@@ -153,6 +209,49 @@ await t.test('plan', async (t) => {
     t.match(out, /tools\n {2}\+ gh_delete_repo\n {2}- gh_get_file/)
     t.match(out, /who is like "a developer" may call\n {2}\+ gh_merge_pull\n {2}- gh_get_file/)
     t.equal(code, 1, 'the second sample expects a tool that is gone')
+  })
+  await t.test('rules of the gateway and of a view, and what a human has to confirm', async (t) => {
+    const more = await beside(
+      'confirm.yaml',
+      registryWith(
+        rules.replace('groups: [dev, platform] }', 'groups: [dev, platform] }\n        confirm: true'),
+        tests,
+      )
+        .replace('\nservers:', '\n  access: [{ tools: "gh_get_*", allow: anyone }]\nservers:')
+        .replace('tools: ["gh_get_*"] }', 'tools: ["gh_get_*"], access: [{ allow: { groups: dev } }] }'),
+    )
+    const { out, code } = await plan(more)
+    t.match(out, /servers: changed github, gateway\.access, views/)
+    t.match(out, /\+ gateway\.access: tools gh_get_\* for anyone/)
+    t.match(out, /\+ views\.reading\.access: everything for groups dev/)
+    t.match(out, /- servers\.github\.access: tools get_\* for groups dev or platform\n/)
+    t.match(out, /who is like "a developer" may call\n {2}~ gh_get_file: now a human has to confirm it/)
+    t.equal(code, 0)
+    const back = await plan(gateway.file, '--against', more)
+    t.match(back.out, /~ gh_get_file: no human has to confirm it any more/)
+  })
+  await t.test('clients of one era, and a rule about a tool that nobody has', async (t) => {
+    const narrow = await beside(
+      'narrow.yaml',
+      registryWith(
+        rules
+          .replace('groups: [dev, platform] }', 'groups: [dev, platform] }\n        when: request.era == "stateful"')
+          .replace('merge_*', 'marge_*'),
+        tests.replace('    allowed: [gh_get_file]\n    denied', '    denied'),
+      ),
+    )
+    const { out, err, code } = await plan(narrow)
+    t.match(out, /who is like "a developer" may call\n {2}- gh_get_file \(stateless clients\)\n/)
+    t.match(err, /narrow\.yaml:\d+:\d+: warning: servers\.github\.access\[1\]\.tools.*"marge_\*".*no tool/)
+    t.equal(code, 0, 'a warning')
+  })
+  await t.test('such a rule in the file that is in force', async (t) => {
+    await gateway.edit(registryWith(rules.replace('merge_*', 'marge_*'), tests))
+    const { problems } = await gateway.status()
+    t.match(problems, [{ severity: 'warning', path: 'servers.github.access[1].tools', message: /"marge_\*".*no tool/ }])
+    t.ok(problems[0]?.place)
+    await gateway.edit(registryWith(rules, tests))
+    t.same((await gateway.status()).problems, [])
   })
   await t.test('for programs', async (t) => {
     const { out } = await plan(next, '--json')

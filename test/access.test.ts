@@ -408,3 +408,73 @@ for (const row of rows) {
     }
   })
 }
+
+// --- one thing under two names ------------------------------------------------------------------------------------
+
+await t.test('what servers could take for something else', async (t) => {
+  await using files = await serveMcp({
+    name: 'files',
+    era: 'both',
+    prompts: [{ name: 'greet' }, { name: 'secret' }],
+    resources: [{ uri: 'file:///pub/../listed' }],
+    templates: [{ uriTemplate: '{+uri}', matches: /./ }],
+  })
+  const entry = {
+    client: ['elicitation'],
+    resources: { exclude: ['file:///pub/hidden/*'] },
+    access: [{ resources: ['file:///pub/*', 'http://*'], prompts: 'greet', allow: 'anyone' }],
+  }
+  await play(gateway, registry({ files: [files, entry] }))
+  const argument = { name: 'x', value: 'y' }
+  const read = (uri: string): readonly [method: string, params: JsonObject] => ['resources/read', { uri }]
+  const complete = (ref: JsonObject): readonly [method: string, params: JsonObject] => [
+    'completion/complete',
+    { ref, argument },
+  ]
+  const uses: Readonly<Record<string, readonly [use: readonly [method: string, params: JsonObject], may: boolean]>> = {
+    'a URI': [read('file:///pub/a'), true],
+    'a listed one is what it is': [read('file:///pub/../listed'), true],
+    'what has to be encoded': [read('file:///pub/a%20b%2Fc%C3%BC'), true],
+    'what need not be, by many': [read('file:///pub/ü b'), true],
+    'dots that lead nowhere': [read('file:///pub/..a/b..c/...'), true],
+    'dots behind the path': [read('file:///pub/a?from=../b'), true],
+    'no path at all': [read('http://host.example'), true],
+    'steps up': [read('file:///pub/../priv/a'), false],
+    'steps up, encoded': [read('file:///pub/%2e%2E/priv/a'), false],
+    'steps up between encoded slashes': [read('file:///pub/x%2f..%2F..%2Fpriv'), false],
+    'steps up between backslashes': [read('file:///pub/..\\priv'), false],
+    'steps up between encoded backslashes': [read('file:///pub/x%5C..%5cpriv'), false],
+    'a step on the spot': [read('file:///pub/./a'), false],
+    'a letter that hides': [read('file:///pub/%61'), false],
+    'a tab that is dropped': [read('file:///pub/a\tb'), false],
+    'a blank that is cut off': [read('file:///pub/a '), false],
+    'a host in other letters': [read('http://HOST.example/a'), false],
+    'a port that goes without saying': [read('http://host.example:80/a'), false],
+    'what the registry leaves out': [read('file:///pub/hidden/a'), false],
+    'a prompt’s argument': [complete({ type: 'ref/prompt', name: 'files_greet' }), true],
+    'a prompt behind a resource': [complete({ type: 'ref/prompt', name: 'secret', uri: 'file:///pub/a' }), false],
+    'a resource behind a prompt': [
+      complete({ type: 'ref/resource', name: 'files_greet', uri: 'file:///priv/a' }),
+      false,
+    ],
+    'a prompt behind no resource': [complete({ type: 'ref/prompt', name: 'files_greet', uri: 5 }), false],
+  }
+  for (const era of eras)
+    for (const path of paths) {
+      await using client = await askingClient(gateway.url, era, path)
+      for (const [name, [[method, params], may]] of Object.entries(uses))
+        await t.test(`${name}, ${era}, ${path}`, async (t) => {
+          files.forget()
+          const { message } = await client.ask(method, params)
+          t.equal(message.result !== undefined, may, message.raw)
+          t.equal(files.count(method), may ? 1 : 0)
+        })
+      const uris = Object.values(uses).flatMap(([[, { uri }]]) => (typeof uri === 'string' ? [uri] : []))
+      const may = new Set(Object.values(uses).flatMap(([[, { uri }], is]) => (is ? [uri] : [])))
+      t.same(
+        await client.watch(uris),
+        uris.filter((uri) => may.has(uri)),
+        'subscribed to as it is read',
+      )
+    }
+})

@@ -15,6 +15,7 @@ import { eventually, freePort, type GatewayUnderTest, startGateway } from './sup
 import { HttpAnswer } from './support/mcp-script.ts'
 import { serveMcp } from './support/mcp-server.ts'
 import { ACCEPT, connect, request, rpc, stateless } from './support/raw-client.ts'
+import type { JsonObject } from './support/raw-json.ts'
 import { connectOn, gate, play, registry } from './support/stage.ts'
 import { inSeconds, signingKey } from './support/tokens.ts'
 
@@ -293,7 +294,9 @@ void t.test('mcp-gateway audit verify', async (t) => {
     t.equal(code, 1)
     t.match(JSON.parse(said), { ok: false, file, lines: 1, hash: JSON.parse(one).hash, broken: { line: 2 } })
   })
-  await t.test('a file that is not there', async (t) => t.match(await verify(newFile()), { code: 3, said: /ENOENT/ }))
+  await t.test('a file that is not there', async (t) =>
+    t.match(await verify(newFile()), { code: 3, said: /there is no such file/ }),
+  )
 })
 
 // --- the file -----------------------------------------------------------------------------------------------------
@@ -665,19 +668,25 @@ void t.test('who asked where, and which rule it was', async (t) => {
   const key = await signingKey()
   const issuer = 'https://idp.example.com'
   const resource = 'https://mcp.example.com/mcp'
-  await using server = await serveMcp({ name: 's', tools: [{ name: 'echo' }, { name: 'drop' }], era: 'both' })
+  const offers = {
+    tools: [{ name: 'echo' }, { name: 'drop' }, { name: 'save' }],
+    prompts: [{ name: 'brief' }, { name: 'secret' }],
+    resources: [{ uri: 'doc://a' }, { uri: 'doc://b' }],
+  }
+  await using server = await serveMcp({ name: 's', ...offers, era: 'both' })
   const lines = [
     'gateway:',
     `  audit: ${AUDIT}`,
     `  url: ${resource}`,
     `  auth: { issuer: "${issuer}", jwks: keys.json }`,
     'views:',
-    '  ops: { tools: "*" }',
+    '  ops: { tools: "*", prompts: "*", resources: "*" }',
     'servers:',
     '  s:',
     `    url: "${server.url}"`,
     '    access:',
-    '      - { tools: echo, allow: { groups: dev } }',
+    '      - { tools: echo, prompts: brief, resources: "doc://a", allow: { groups: dev } }',
+    '      - { tools: save, allow: { scopes: "files:write" } }',
     '',
   ]
   await using gateway = await startGateway(lines.join('\n'), {
@@ -708,6 +717,14 @@ void t.test('who asked where, and which rule it was', async (t) => {
   }
   const rule = 'registry.yaml:11 servers.s.access[0]'
   const named = { method: 'tools/call', server: 's', tool: 'echo' }
+  /** Through a session whose first call, or each, takes the broker path. */
+  const inSession = async (token: string, method: string, params: JsonObject, view = ''): Promise<number> => {
+    const client = await connect(`${gateway.url}${view}`, {
+      headers: { authorization: `Bearer ${token}` },
+      clientInfo: { name: 'tester', version: '7' },
+    })
+    return (await client.send(method, params)).reply.status
+  }
   const cells: readonly (readonly [name: string, how: Parameters<typeof call>[0], status: number, want: object])[] = [
     ['allowed', { token: ann }, 200, { ...named, decision: 'allowed', subject: 'ann', view: '', rule }],
     ['allowed in a view', { token: ann, view: 'ops' }, 200, { decision: 'allowed', subject: 'ann', view: 'ops', rule }],
@@ -729,6 +746,65 @@ void t.test('who asked where, and which rule it was', async (t) => {
       const line = await eventually('a line', gateway.child, async () => (await linesOf(audited(gateway)))[at])
       t.match(line, { ...want, status })
       if (!('rule' in want)) t.notOk('rule' in line)
+    })
+  }
+  const about = {
+    subject: 'ann',
+    view: 'ops',
+    client: 'tester/7',
+    session: /^[\w-]{12}$/,
+    era: 'stateful',
+    server: 's',
+  }
+  const asked: readonly (readonly [string, token: string, method: string, JsonObject, status: number, object])[] = [
+    ['a tool', ann, 'tools/call', { name: 's_echo' }, 200, { ...about, tool: 'echo', rule }],
+    ['a prompt', ann, 'prompts/get', { name: 's_brief' }, 200, { ...about, prompt: 'brief', rule }],
+    ['a resource', ann, 'resources/read', { uri: 'doc://a' }, 200, { ...about, resource: 'doc://a', rule }],
+    ['news of it', ann, 'resources/subscribe', { uri: 'doc://a' }, 200, { ...about, resource: 'doc://a', rule }],
+    [
+      'an argument',
+      ann,
+      'completion/complete',
+      { ref: { type: 'ref/prompt', name: 's_brief' }, argument: { name: 'x', value: 'y' } },
+      200,
+      { ...about, rule },
+    ],
+    ['a tool, denied', ann, 'tools/call', { name: 's_drop' }, 200, { ...about, tool: 'drop', reason: 'denied' }],
+    [
+      'a prompt, denied',
+      ann,
+      'prompts/get',
+      { name: 's_secret' },
+      200,
+      { ...about, prompt: 'secret', reason: 'denied' },
+    ],
+    [
+      'a resource, denied',
+      ann,
+      'resources/read',
+      { uri: 'doc://b' },
+      200,
+      { ...about, resource: 'doc://b', reason: 'denied' },
+    ],
+    [
+      'for want of a scope',
+      ann,
+      'tools/call',
+      { name: 's_save' },
+      403,
+      { ...about, tool: 'save', reason: 'insufficient-scope' },
+    ],
+  ]
+  for (const [name, token, method, params, status, want] of asked) {
+    await t.test(`in a session: ${name}`, async (t) => {
+      const { length } = await linesOf(audited(gateway))
+      t.equal(await inSession(token, method, params, '/ops'), status)
+      const line = await eventually('a line', gateway.child, async () =>
+        (await linesOf(audited(gateway))).slice(length).find((one) => one['method'] === method),
+      )
+      const decision = 'rule' in want ? 'allowed' : 'refused'
+      t.match(line, { ...want, decision, verb: 'POST', status, time: /^20.*Z$/, id: /^[0-9a-f-]{36}$/, ms: Number })
+      if (!('rule' in want)) t.notOk('rule' in (line ?? {}))
     })
   }
   await t.test('no token is in it', async (t) => {

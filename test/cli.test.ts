@@ -11,8 +11,10 @@ import { node, openFiles } from '../src/commands/machine.ts'
 import { table } from '../src/commands/terminal.ts'
 import { welcome } from '../src/commands/welcome.ts'
 import { claimPorts } from '../src/envoy/ports.ts'
+import { refusalText } from '../src/xds/refusal-text.ts'
 import { version } from '../src/version.ts'
 import { run } from './support/command.ts'
+import { granted, refuses, startAuthorizationServer } from './support/authorization-server.ts'
 import { serveFixture } from './support/fixture-server.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'mcpgw-cli-'))
@@ -101,7 +103,15 @@ const rows: readonly Row[] = [
     code: 3,
     err: ['none.yaml', 'no such file'],
   },
-  { name: 'a directory', args: ['validate', directory], code: 3, err: ['directory'] },
+  { name: 'a directory', args: ['validate', directory], code: 3, err: [`cannot read ${directory}: it is a directory`] },
+  {
+    name: 'no such log',
+    args: ['audit', 'verify', join(directory, 'none.jsonl')],
+    code: 3,
+    err: ['none.jsonl: there is no such file', 'gateway.audit'],
+  },
+  { name: 'a directory as a log', args: ['audit', 'verify', directory], code: 3, err: ['it is a directory'] },
+  { name: 'how can-i is used', args: ['--help'], code: 0, out: ['can-i [options] [file] <tool>'] },
   { name: 'a bad registry for render', args: ['render', bad], code: 1, err: [`${bad}:4:5`] },
   { name: 'a bad registry for bootstrap', args: ['bootstrap', bad], code: 1, err: [`${bad}:4:5`] },
   { name: 'a bad registry for tools', args: ['tools', bad], code: 1, err: [`${bad}:4:5`] },
@@ -199,6 +209,10 @@ void t.test('the doctor names a port in use', async (t) => {
   t.equal(got.code, 3)
   t.match(got.out, `127.0.0.1:${port} is in use`)
   t.match(got.out, /✗ Command of a +no-such-command is not found/u)
+  const columns = got.out
+    .split('\n')
+    .flatMap((line) => /^[✓!✗] (?:Command of a|\w+(?: of \w+| files)?) +/u.exec(line)?.[0] ?? [])
+  t.equal(new Set(columns.map(({ length }) => length)).size, 1, 'what was found stands in one column')
 })
 
 void t.test('validate --live reaches servers of both kinds', async (t) => {
@@ -250,6 +264,53 @@ void t.test('validate --live sends the credential, shows it to nobody and follow
   t.match(got.out, '✗ a: ')
   t.match(got.out, /✗ b: [^\n]*the server redirects \(307\)/u)
   t.notMatch(got.out + got.err, TOKEN)
+})
+
+void t.test('validate --live asks for tokens as the gateway does, and for the keys of the issuer', async (t) => {
+  const seen = new Set<string | undefined>()
+  const refusing = createServer((request, response) => {
+    seen.add(request.headers.authorization)
+    response.writeHead(401).end()
+  })
+  await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => refusing.close())
+  const address = refusing.address()
+  const url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/mcp`
+  await using issuer = await startAuthorizationServer()
+  issuer.answer = ({ form, ...rest }) =>
+    form.get('audience') === 'bad' ? refuses('invalid_target', `not for ${TOKEN}`) : granted()({ form, ...rest })
+  const client = (audience: string): string =>
+    `{ token: "${issuer.endpoint}", client: gw, secret: "\${TOKEN}", audience: ${audience} }`
+  const registryOf = (of: string): Promise<string> =>
+    file(
+      'tokens.yaml',
+      `gateway: { url: "http://127.0.0.1:1/mcp", auth: { issuer: "${of}" } }
+servers:
+  own: { url: "${url}", credential: { oauth: ${client('own')} } }
+  made: { url: "${url}", credential: { exchange: ${client('made')} } }
+  each: { url: "${url}", credential: { exchange: ${client('each')} }, lists: per-caller }
+  bad: { url: "${url}", credential: { oauth: ${client('bad')} } }
+`,
+    )
+  const options = { env: { TOKEN } }
+  const got = await run(['validate', '--live', await registryOf(issuer.issuer)], options)
+  t.equal(got.code, 3)
+  t.match(got.out, `✓ gateway.auth: 1 key of ${issuer.issuer}\n`)
+  t.match(got.out, '– each: not asked, what it offers depends on who asks\n')
+  t.match(got.out, `✗ bad: no token of ${issuer.endpoint}: invalid_target: not for [secret]\n`)
+  t.match(got.out, '4 servers, no problem in the file itself')
+  t.same(
+    new Set([...seen].map((value) => /^Bearer token\.gw\.(\w+)\./.exec(value ?? '')?.[1])),
+    new Set(['own', 'made']),
+  )
+  t.notMatch(got.out + got.err, TOKEN)
+  const nobody = await run(['validate', '--live', '--json', await registryOf(`${issuer.issuer}/other`)], options)
+  t.equal(nobody.code, 3)
+  t.match(JSON.parse(nobody.out), {
+    ok: true,
+    auth: { ok: false, issuer: `${issuer.issuer}/other`, keys: 0, error: /answers 404/ },
+    servers: [{ ok: false }, { ok: false }, { server: 'each', ok: true, unasked: String }, { ok: false }],
+  })
 })
 
 const status: Status = {
@@ -376,6 +437,8 @@ void t.test('the welcome', async (t) => {
   const auth = { issuer: 'https://idp.example.com', audience: url, keys: 1 }
   const closed = welcome({ url, admin: '', file: '', status: { ...status, auth }, interactive: true })
   t.match(closed, 'agents need a token of https://idp.example.com')
+  t.match(closed, '--method tools/list --header "Authorization: Bearer $TOKEN"')
+  t.notMatch(text, 'Authorization')
   t.match(text, /weather +up +1 +0 +3 +both\n/u)
   t.match(text, /files +down +0 +0 +0 +unknown +gone/u)
   t.notMatch(text, '\u001b')
@@ -388,6 +451,25 @@ void t.test('the welcome', async (t) => {
     )
   t.same(setting('VS Code'), { servers: { gateway: { type: 'http', url } } })
   t.same(setting('Cursor'), { mcpServers: { gateway: { url } } })
+})
+
+void t.test('what Envoy refuses, in one line', async (t) => {
+  const rows: readonly (readonly [string, string])[] = [
+    [
+      'Error: filter config has type URL a.v3.B but expect c.v3.D, e.v3.F, g...(truncated)',
+      'Error: filter config has type URL a.v3.B, which this Envoy does not have',
+    ],
+    [
+      'Error: filter config has type URL a.v3.B but expect c.v3.D, e.v3.F.',
+      'Error: filter config has type URL a.v3.B, which this Envoy does not have',
+    ],
+    [
+      'goo.gle/debugonly \nrules {\n}\n: Proto constraint validation failed (RBAC: x)',
+      'Proto constraint validation failed (RBAC: x)',
+    ],
+    ['near 1:10  (offset 9): no   such field', 'near 1:10 (offset 9): no such field'],
+  ]
+  for (const [reason, said] of rows) t.equal(refusalText(reason), said)
 })
 
 void t.test('tables', async (t) => {

@@ -18,6 +18,7 @@ import { connect, type RawClient, request } from './support/raw-client.ts'
 import { asObject, type JsonObject, type Message, rawMember } from './support/raw-json.ts'
 import { gate, pathOf, registry } from './support/stage.ts'
 import { stateless, type StatelessSending } from './support/stateless-client.ts'
+import { serveSse } from './support/sse-server.ts'
 import { EXTENSION, serveTasks } from './support/task-server.ts'
 import { inSeconds, signingKey } from './support/tokens.ts'
 
@@ -202,6 +203,7 @@ await using fresh = await serveMcp({ ...offered('new'), era: 'stateless' })
 await using dual = await serveMcp({ ...offered('dual'), era: 'both' })
 await using oldTasks = await serveTasks('stateful')
 await using newTasks = await serveTasks('stateless')
+await using events = await serveSse()
 const servers: Readonly<Record<string, McpServer>> = { old, new: fresh, dual }
 
 const rules = [
@@ -225,6 +227,7 @@ const setup = {
   dual: [dual, entry],
   'old-tasks': [oldTasks.mcp, entry],
   'new-tasks': [newTasks.mcp, entry],
+  events: { ...entry, url: `http://127.0.0.1:${events.port}/sse`, transport: 'sse', access: piped('').access },
   'old-pipe': piped('stateful'),
   'new-pipe': piped('stateless'),
 } as const
@@ -315,6 +318,19 @@ await t.test('the published clients', async (t) => {
           t.match(await call(), says(`said by ${mode}`))
           t.equal(await echoed(), 1)
         })
+    })
+  for (const [mode, { open }] of Object.entries(confirmingClients))
+    await t.test(`${mode}, a server of the old transport`, async (t) => {
+      let action: Action = 'decline'
+      await using client = await open(url, () => action)
+      const call = () => client.call('events_echo', { text: `said by ${mode}` })
+      const before = events.executions.get('echo') ?? 0
+      await t.rejects(call(), { message: /did not/ })
+      t.equal(events.executions.get('echo') ?? 0, before)
+      action = 'accept'
+      t.match(await call(), says(`said by ${mode}`))
+      t.equal(events.executions.get('echo'), before + 1)
+      t.match(client.shown.at(-1), 'Server: events\nTool: events_echo')
     })
   for (const [mode, { open, era }] of Object.entries(confirmingClients))
     await t.test(`${mode}, which cannot be asked`, async (t) =>
@@ -435,7 +451,7 @@ await t.test('a stateless client', async (t) => {
         async (t, name, server) => {
           const first = await send(`${name}_danger`)
           t.match(asked(first), {
-            requestState: /^[\w-]{40,}$/,
+            requestState: /^confirm\.[\w-]{40,}$/,
             inputRequests: {
               [KEY]: {
                 method: 'elicitation/create',
@@ -724,6 +740,93 @@ await t.test('a stateful client', async (t) => {
         await gateway.edit(registry(setup, settings))
       })
   })
+})
+
+await t.test('a rule that changes between question and answer', async (t) => {
+  /** With the servers of this test, and nobody asked about them, or the other way round. */
+  const asking = (confirm: boolean) => {
+    const access = [{ tools: '*', allow: 'anyone', confirm }]
+    return registry({ ...setup, old: [old, { ...entry, access }], new: [fresh, { ...entry, access }] }, settings)
+  }
+  await using client = stateless({ url, capabilities: FORMS })
+  const send = async (tool: string, more: JsonObject = {}) =>
+    (await client.request('tools/call', { name: tool, arguments: { a: 1 }, ...more })).message
+  const changed = async (confirm: boolean): Promise<void> => {
+    await gateway.edit(asking(confirm))
+    await gateway.settled()
+  }
+  const answers = (message: Message | undefined): JsonObject => ({
+    requestState: asked(message)['requestState'],
+    inputResponses: Object.fromEntries(
+      Object.keys(asObject(asked(message)['inputRequests'])).map((key) => [key, { action: 'accept', content: {} }]),
+    ),
+  })
+  const rows: Readonly<Record<string, (t: Test, name: string) => Promise<{ readonly done: number }>>> = {
+    'nobody need confirm any more: a yes': async (t, name) => {
+      const first = await send(`${name}_danger`)
+      await changed(false)
+      t.match((await send(`${name}_danger`, yes(first)))?.result, says('{"a":1}'))
+      return { done: 1 }
+    },
+    'nobody need confirm any more: a no': async (t, name) => {
+      const first = await send(`${name}_danger`)
+      await changed(false)
+      const refused = { data: { reason: 'not-confirmed', answer: 'declined' } }
+      t.match(errorOf(await send(`${name}_danger`, yes(first, { action: 'decline' }))), refused)
+      return { done: 0 }
+    },
+    'nobody need confirm any more: the server’s own question': async (t, name) => {
+      const second = await send(`${name}_danger_nosy`, yes(await send(`${name}_danger_nosy`)))
+      await changed(false)
+      t.match((await send(`${name}_danger_nosy`, answers(second)))?.result, says('told accept'))
+      return { done: name === 'new' ? 2 : 1 }
+    },
+    'somebody has to confirm now: the server’s own question': async (t, name) => {
+      const first = await send(`${name}_danger_nosy`)
+      const before = done(name === 'new' ? fresh : old)
+      await changed(true)
+      const again = await send(`${name}_danger_nosy`, answers(first))
+      // The one has given the client a state that is not ours, the other none at all.
+      if (name === 'old') t.match(errorOf(again), { data: { reason: 'bad-request-state' } })
+      else t.ok(isAsked(again))
+      return { done: before }
+    },
+  }
+  for (const [what, run] of Object.entries(rows))
+    await t.test(what, async (t) =>
+      each(
+        t,
+        async (t, name, server) => {
+          await changed(!what.startsWith('somebody'))
+          server.forget()
+          const { done: times } = await run(t, name)
+          t.equal(done(server), times)
+          t.notMatch(
+            server.received.map(({ text }) => text).join(),
+            /confirm\.|mcp-gateway:confirm/,
+            'the answer is ours',
+          )
+        },
+        ['old', 'new'],
+      ),
+    )
+  await t.test('a stateful client: a no', async (t) => {
+    await changed(true)
+    old.forget()
+    await using client = await connect(url, {
+      capabilities: FORMS,
+      answers: {
+        'elicitation/create': async () => {
+          await changed(false)
+          return { action: 'decline' }
+        },
+      },
+    })
+    t.match((await client.call('old_danger')).error, { data: { reason: 'not-confirmed', answer: 'declined' } })
+    t.equal(done(old), 0)
+  })
+  await gateway.edit(registry(setup, settings))
+  await gateway.settled()
 })
 
 await t.test('every answer is told apart in the audit log', async (t) => {

@@ -16,6 +16,7 @@ import type { Received, Script } from './support/mcp-script.ts'
 import { HttpAnswer, says } from './support/mcp-script.ts'
 import { type McpServer, serveMcp } from './support/mcp-server.ts'
 import { connect, type Reply, request, stateless } from './support/raw-client.ts'
+import type { JsonObject } from './support/raw-json.ts'
 import { serveSse } from './support/sse-server.ts'
 import { sample } from './support/stage.ts'
 
@@ -59,7 +60,7 @@ interface Servers {
 const serve = async (era: Era): Promise<Servers> => {
   const tools = [{ name: 'look' }]
   const [each, own, tenant, mine, plain] = await Promise.all([
-    serveMcp({ era, tools, resources: [{ uri: `note://${era}/each` }] }),
+    serveMcp({ era, tools, prompts: [{ name: 'brief' }], resources: [{ uri: `note://${era}/each` }] }),
     serveMcp({ era, tools }),
     serveMcp({ era, tools }),
     serveMcp({ era, ...ownTools }),
@@ -81,7 +82,7 @@ const oauth = (audience: string) => ({
   scopes: ['mcp'],
   audience,
 })
-const entries = (era: Era, { each, own, tenant, mine, plain }: Servers): Record<string, unknown> => ({
+const entries = (era: Era, { each, own, tenant, mine, plain }: Servers): Record<string, JsonObject> => ({
   [`each-${era}`]: { url: each.url, credential: { exchange: oauth(`each-${era}`) } },
   [`own-${era}`]: { url: own.url, credential: { oauth: oauth(`own-${era}`) } },
   [`tenant-${era}`]: { url: tenant.url, forward: ['x-tenant'] },
@@ -98,7 +99,8 @@ const registry = (more: Record<string, unknown> = {}): string =>
   })
 await using gateway = await startGateway(registry(), {
   port,
-  args: ['--access-log', '--log-level', 'debug'],
+  // One worker, so that the lines of the audit log have the order of the requests.
+  args: ['--access-log', '--log-level', 'debug', '--concurrency', '1'],
   files: { 'token.txt': `${IN_FILE}\n` },
 })
 await gateway.settled()
@@ -110,6 +112,7 @@ interface Caller {
   readonly token: string
   list(): Promise<readonly string[]>
   call(tool: string): Promise<Reply>
+  ask(method: string, params: JsonObject): Promise<Reply>
   end(): Promise<void>
 }
 const headersOf = (token: string, tenant: string) => ({
@@ -122,32 +125,35 @@ const keep = (reply: Reply): Reply => {
   return reply
 }
 
-const callers: Readonly<Record<Era, (sub: string, tenant?: string) => Promise<Caller>>> = {
-  async stateful(sub, tenant = `tenant-of-${sub}`) {
+const callers: Readonly<Record<Era, (sub: string, tenant?: string, view?: string) => Promise<Caller>>> = {
+  async stateful(sub, tenant = `tenant-of-${sub}`, view = '') {
     const token = await idp.tokenOf(sub, url)
-    const client = await connect(url, { headers: headersOf(token, tenant) })
+    const client = await connect(`${url}${view}`, { headers: headersOf(token, tenant) })
     const stream = await client.stream()
-    const send = async (method: string, params: object): Promise<Reply> =>
+    const ask = async (method: string, params: JsonObject): Promise<Reply> =>
       keep(await client.post(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })))
     return {
       sub,
       token,
-      list: async () => namesIn(await send('tools/list', {})),
-      call: (name) => send('tools/call', { name, arguments: {} }),
+      list: async () => namesIn(await ask('tools/list', {})),
+      call: (name) => ask('tools/call', { name, arguments: {} }),
+      ask,
       async end() {
         stream.close()
         keep(await client.delete())
       },
     }
   },
-  async stateless(sub, tenant = `tenant-of-${sub}`) {
+  async stateless(sub, tenant = `tenant-of-${sub}`, view = '') {
     const token = await idp.tokenOf(sub, url)
-    const client = stateless({ url, headers: headersOf(token, tenant) })
+    const client = stateless({ url: `${url}${view}`, headers: headersOf(token, tenant) })
+    const ask = async (method: string, params: JsonObject): Promise<Reply> => keep(await client.request(method, params))
     return {
       sub,
       token,
-      list: async () => namesIn(keep(await client.request('tools/list'))),
-      call: async (name) => keep(await client.request('tools/call', { name, arguments: {} })),
+      list: async () => namesIn(await ask('tools/list', {})),
+      call: (name) => ask('tools/call', { name, arguments: {} }),
+      ask,
       async end() {
         await client[Symbol.asyncDispose]()
       },
@@ -324,15 +330,24 @@ for (const clientEra of eras)
         const caller = await callers[clientEra](`${reason}-${era}-${clientEra}-${status}-${++count}`)
         each.forget()
         answersOf.set(`each-${era}`, (asked) => (asked.subject?.sub === caller.sub ? answer : granted()(asked)))
-        const reply = await caller.call(`each-${era}_look`)
-        t.equal(reply.status, status)
-        t.equal(reasonIn(reply), reason)
-        t.equal(typeof reply.headers['www-authenticate'], status === 401 ? 'string' : 'undefined')
+        const name = `each-${era}_brief`
+        const requests = [
+          ['tools/call', { name: `each-${era}_look`, arguments: {} }],
+          ['prompts/get', { name }],
+          ['resources/read', { uri: `note://${era}/each` }],
+          ['completion/complete', { ref: { type: 'ref/prompt', name }, argument: { name: 'x', value: 'y' } }],
+        ] as const
+        for (const [method, params] of requests) {
+          const reply = await caller.ask(method, params)
+          t.equal(reply.status, status, method)
+          t.equal(reasonIn(reply), reason)
+          t.equal(typeof reply.headers['www-authenticate'], status === 401 ? 'string' : 'undefined')
+          t.equal(each.count(method), 0)
+        }
         t.same(
           each.received.filter(({ headers }) => headers.authorization?.includes(caller.sub)),
           [],
         )
-        t.equal(each.count('tools/call'), 0)
         answersOf.delete(`each-${era}`)
         t.same(texts(await caller.call(`each-${era}_look`)), [{ type: 'text', text: 'fixture:look' }])
         await caller.end()
@@ -426,27 +441,115 @@ await t.test('without a token of our own nothing goes out, and it heals by itsel
   await caller.end()
 })
 
-await t.test('a secret in a file is another one as soon as the file is', async (t) => {
-  await using filed = await serveMcp({ era: 'both', tools: [{ name: 'look' }] })
-  await gateway.edit(registry({ filed: { url: filed.url, credential: { bearer: { file: 'token.txt' } } } }))
-  await gateway.settled()
-  const caller = await callers.stateless('emma')
-  await caller.call('filed_look')
-  t.same(shownTo(filed), [`Bearer ${IN_FILE}`])
-  const pushes = async () => {
-    const metrics = await gateway.metrics()
-    const of = (type: string): number => sample(metrics, 'mcp_gateway_ads_pushes_total', { type })
-    return { Secret: of('Secret'), others: sample(metrics, 'mcp_gateway_ads_pushes_total') - of('Secret') }
+await t.test('rules and views hold for what each caller alone is offered', async (t) => {
+  for (const era of eras) {
+    const { mine } = servers[era]
+    const entry = {
+      ...entries(era, servers[era])[`mine-${era}`],
+      access: [{ tools: ['of-*', 'extra'], allow: 'anyone' }],
+    }
+    await gateway.edit(
+      JSON.stringify({
+        ...JSON.parse(registry({ [`mine-${era}`]: entry })),
+        views: { small: { tools: ['*_extra'] } },
+      }),
+    )
+    await gateway.settled()
+    for (const clientEra of eras)
+      await t.test(`a ${clientEra} client and a ${era} server`, async (t) => {
+        const sub = `liz-${clientEra}-${era}`
+        more.set(sub, ['extra', 'hidden'])
+        const rows = [
+          ['', [`of-${sub}`, 'extra'], ['hidden']],
+          ['/small', ['extra'], [`of-${sub}`, 'hidden']],
+        ] as const
+        for (const [view, shown, hidden] of rows) {
+          const caller = await callers[clientEra](sub, undefined, view)
+          const exposed = (name: string): string => `mine-${era}_${name}`
+          const names = (await caller.list()).filter((name) => name.startsWith(exposed('')))
+          t.same(names, shown.map(exposed), `listed${view}`)
+          for (const name of shown)
+            t.same(texts(await caller.call(exposed(name))), [{ type: 'text', text: `served ${sub}` }], `${name}${view}`)
+          mine.forget()
+          for (const name of hidden)
+            t.equal(reasonIn(await caller.call(exposed(name))), 'unknown-tool', `${name}${view}`)
+          t.equal(mine.count('tools/call'), 0)
+          await caller.end()
+        }
+        const lines = await eventually('they are in the audit log', gateway.child, async () => {
+          const text = await readFile(join(gateway.dir, 'audit.jsonl'), 'utf8')
+          const all = text.split('\n').flatMap((line): readonly JsonObject[] => (line === '' ? [] : [JSON.parse(line)]))
+          const calls = all.filter(({ subject, method }) => subject === sub && method === 'tools/call')
+          return calls.length < 6 ? undefined : calls
+        })
+        const about = { server: `mine-${era}`, era: clientEra }
+        const rule = `registry.yaml:1 servers.mine-${era}.access[0]`
+        t.match(lines, [
+          { ...about, view: '', tool: `of-${sub}`, decision: 'allowed', rule },
+          { ...about, view: '', tool: 'extra', decision: 'allowed', rule },
+          { ...about, view: '', tool: 'hidden', decision: 'refused', reason: 'denied' },
+          { ...about, view: 'small', tool: 'extra', decision: 'allowed', rule },
+          { ...about, view: 'small', tool: `of-${sub}`, decision: 'refused', reason: 'denied' },
+          { ...about, view: 'small', tool: 'hidden', decision: 'refused', reason: 'denied' },
+        ])
+      })
   }
-  const before = await pushes()
-  await writeFile(join(gateway.dir, 'token.txt'), `${ROTATED}\n`)
-  await eventually('the new secret is used', gateway.child, async () => {
-    filed.forget()
-    await caller.call('filed_look')
-    return shownTo(filed).includes(`Bearer ${ROTATED}`) ? true : undefined
-  })
-  t.same(shownTo(filed), [`Bearer ${ROTATED}`])
-  t.same(await pushes(), { Secret: before.Secret + 1, others: before.others })
+  await gateway.edit(registry())
+})
+
+await t.test('what is forwarded on purpose gets there, whoever carries it', async (t) => {
+  for (const era of eras) {
+    await using trusted = await serveMcp({ era, tools: [{ name: 'look' }] })
+    await gateway.edit(registry({ trusted: { url: trusted.url, forward: ['authorization', 'cookie'] } }))
+    await gateway.settled()
+    for (const clientEra of eras)
+      await t.test(`a ${clientEra} client and a ${era} server`, async (t) => {
+        const caller = await callers[clientEra]('kate')
+        trusted.forget()
+        for (const _time of ['broker', 'direct'])
+          t.same(texts(await caller.call('trusted_look')), [{ type: 'text', text: 'fixture:look' }])
+        const calls = trusted.received.filter(({ message }) => message?.method === 'tools/call')
+        t.equal(calls.length, 2)
+        for (const { headers } of calls)
+          t.match(headers, { authorization: `Bearer ${caller.token}`, cookie: `session=${COOKIE}` })
+        await caller.end()
+      })
+  }
+})
+
+await t.test('a secret in a file is another one as soon as the file is', async (t) => {
+  const file = 'token.txt'
+  const basic = (password: string) => `Basic ${Buffer.from(`us:${password}`).toString('base64')}`
+  const rows = [
+    ['bearer', { bearer: { file } }, 'authorization', (secret: string) => `Bearer ${secret}`],
+    ['basic', { basic: { user: 'us', password: { file } } }, 'authorization', basic],
+    ['another header', { header: 'X-Key', value: { file } }, 'x-key', (secret: string) => secret],
+  ] as const
+  for (const [name, credential, header, shown] of rows)
+    await t.test(name, async (t) => {
+      await writeFile(join(gateway.dir, file), `${IN_FILE}\n`)
+      await using filed = await serveMcp({ era: 'both', tools: [{ name: 'look' }] })
+      await gateway.edit(registry({ filed: { url: filed.url, credential } }))
+      await gateway.settled()
+      const caller = await callers.stateless('emma')
+      const seen = async (): Promise<unknown> => {
+        filed.forget()
+        await caller.call('filed_look')
+        return filed.received.at(-1)?.headers[header]
+      }
+      t.equal(await seen(), shown(IN_FILE))
+      const pushes = async () => {
+        const metrics = await gateway.metrics()
+        const of = (type: string): number => sample(metrics, 'mcp_gateway_ads_pushes_total', { type })
+        return { Secret: of('Secret'), others: sample(metrics, 'mcp_gateway_ads_pushes_total') - of('Secret') }
+      }
+      const before = await pushes()
+      await writeFile(join(gateway.dir, file), `${ROTATED}\n`)
+      await eventually('the new secret is used', gateway.child, async () =>
+        (await seen()) === shown(ROTATED) ? true : undefined,
+      )
+      t.same(await pushes(), { Secret: before.Secret + 1, others: before.others })
+    })
 })
 
 await t.test('nothing of it is told to anybody', async (t) => {
@@ -464,7 +567,8 @@ await t.test('nothing of it is told to anybody', async (t) => {
   for (const [place, text] of Object.entries(places))
     await t.test(place, async (t) => {
       t.ok(text.length > 1000)
-      const secrets = [...idp.given, CLIENT_SECRET, PLAIN, IN_FILE, ROTATED, COOKIE]
+      const files = [IN_FILE, ROTATED].flatMap((secret) => [secret, Buffer.from(`us:${secret}`).toString('base64')])
+      const secrets = [...idp.given, CLIENT_SECRET, PLAIN, ...files, COOKIE]
       t.ok(secrets.length > 50)
       t.same(
         secrets.filter((secret) => text.includes(secret)),

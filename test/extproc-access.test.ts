@@ -388,6 +388,13 @@ const verdicts: readonly (readonly [string, string, Request, string])[] = [
     `direct git read ${GATEWAY} ${READ} views.strict.access[0]:${lineOf('strict:')}`,
   ],
   [
+    'a human’s answer, though nobody asks for it any more',
+    'wiki_read',
+    { ...stateless, more: '"requestState":"confirm.x",' },
+    `broker wiki read ${GATEWAY}`,
+  ],
+  ['a server’s own state', 'wiki_read', { ...stateless, more: '"requestState":"x",' }, `direct wiki read ${GATEWAY}`],
+  [
     'a body as large as the server takes',
     'wiki_read',
     { more: `"x":"${'x'.repeat(900)}",` },

@@ -157,6 +157,7 @@ const cells: readonly (readonly [string, ClientSession, string, string])[] = [
     message('resources/read', '{"uri":"file:///x"}'),
     'quiet resources/read file:///x id 1 unchanged',
   ],
+  ['a way up from it', bare, message('resources/read', '{"uri":"file:///x/../y"}'), 'broker resources/read 1'],
   ['a server without sessions', bare, tool('plain_x'), `plain tools/call x id 1 ${tool('x')}`],
   ['a client that can be asked', asks, tool('git_search'), 'broker tools/call (git) 1'],
   ['but not by this server', asks, tool('quiet_ask'), `quiet tools/call ask id 1 ${tool('ask')}`],
@@ -691,10 +692,10 @@ void t.test('what a decision changes', async (t) => {
   await t.test('bytes that fit no header', async (t) => {
     const { set } = bodyMutation(decided('odd'), names, circumstances)
     t.equal(Object.fromEntries(set)['x-mcp-toolname'], 'a%20b%25%C3%A9')
-    const read = decide(table, bare, Buffer.from(message('resources/read', '{"uri":"file:///a b%20\\r\\nx: y"}')))
+    const read = decide(table, bare, Buffer.from(message('resources/read', '{"uri":"file:///a b%20\\u0001x: y"}')))
     t.equal(
       Object.fromEntries(bodyMutation(read, names, circumstances).set)['x-mcp-resourceuri'],
-      'file:///a%20b%20%0D%0Ax:%20y',
+      'file:///a%20b%20%01x:%20y',
     )
     const method = decide(table, bare, Buffer.from('{"jsonrpc":"2.0","id":1,"method":"a\\nb"}'))
     t.equal(Object.fromEntries(bodyMutation(method, names, circumstances).set)['x-mcp-method'], 'a%0Ab')

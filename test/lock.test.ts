@@ -11,15 +11,15 @@ import { definitions } from '../src/catalog/definitions.ts'
 import { parseLock, printLock } from '../src/catalog/lock.ts'
 import { approve, differences } from '../src/catalog/lock-diff.ts'
 import { readLock, writeLock } from '../src/lock-file.ts'
-import { parsePage, type ServerCatalogue } from '../src/catalog/server-catalogue.ts'
+import { parsePage, type ServerCatalogue, type ListMethod, lists } from '../src/catalog/server-catalogue.ts'
 import { visible } from '../src/catalog/visible.ts'
 import type { Lock, Registry, ServerPin, ToolPin } from '../src/registry/model.ts'
 import { httpServer, registryOf } from './support/registry-value.ts'
 
 type Tool = Readonly<Record<string, unknown>> | string
 
-const page = (method: 'tools/list' | 'prompts/list', items: readonly Tool[]) => {
-  const key = method === 'tools/list' ? 'tools' : 'prompts'
+const page = (method: ListMethod, items: readonly Tool[]) => {
+  const { items: key } = lists[method]
   const texts = items.map((item) => (typeof item === 'string' ? item : JSON.stringify(item)))
   const bytes = Buffer.from(`{"${key}":[${texts.join()}]}`)
   return parsePage(method, bytes, { start: 0, end: bytes.length })?.items ?? []
@@ -214,6 +214,36 @@ await t.test('what hides something is withheld, lock or not', async (t) => {
     const catalogue = merged({ a: answer([], undefined, [{ name: 'p', description: 'a\u202eb' }, { name: 'q' }]) })
     t.same([...catalogue.table.prompts.keys()], ['a_q'])
   })
+  await t.test('resources and templates, too', async (t) => {
+    const hides = 'a\u202eb'
+    const catalogue = merged({
+      a: {
+        ...answer([]),
+        resources: page('resources/list', [
+          { uri: 'x:1', name: hides },
+          { uri: 'x:2', name: 'two', description: hides },
+          { uri: 'x:3', name: 'three' },
+        ]),
+        templates: page('resources/templates/list', [
+          { uriTemplate: 'y:{a}', name: 'y', title: hides },
+          { uriTemplate: 'z:{a}', name: 'z' },
+        ]),
+      },
+    })
+    t.same([...catalogue.table.resources.keys()], ['x:3'])
+    t.same(
+      catalogue.table.templates.map(({ exposed }) => exposed),
+      ['z:{a}'],
+    )
+    t.same(
+      catalogue.hidden.map(({ name, withheld }) => [name, withheld]),
+      [
+        ['x:1', 'suspicious'],
+        ['x:2', 'suspicious'],
+        ['y:{a}', 'suspicious'],
+      ],
+    )
+  })
   await t.test('instructions', async (t) => {
     const answers = { a: answer([], 'Be \u202ekind.') }
     const catalogue = merged(answers, lockOf(answers))
@@ -251,6 +281,15 @@ await t.test('names that look alike', async (t) => {
           : [],
       )
     })
+  await t.test('prompts, too, and no URIs', async (t) => {
+    const resources = page('resources/list', [
+      { uri: 'x:login', name: 'a' },
+      { uri: 'x:1ogin', name: 'b' },
+    ])
+    const catalogue = merged({ a: { ...answer([], undefined, [{ name: 'login' }, { name: 'l0gin' }]), resources } })
+    t.same([...catalogue.table.prompts.keys()], ['a_login'])
+    t.same([...catalogue.table.resources.keys()], ['x:login', 'x:1ogin'])
+  })
   await t.test('one that is withheld for another reason keeps nobody away', async (t) => {
     const good = { b: answer([{ name: 'login' }]) }
     const catalogue = merged({ a: answer([{ name: 'l0gin' }]), ...good }, lockOf(good), { prefix: '' })
@@ -290,6 +329,11 @@ await t.test("words about another server's tools", async (t) => {
         named === undefined
           ? []
           : [{ server: 'a', message: `the description of tool "a_own" of server "a" names ${found}` }],
+      )
+      t.equal(
+        remarksOf([{ name: 'own', inputSchema: { properties: { city: { description: text } } } }]).length,
+        named === undefined ? 0 : 1,
+        'of an argument',
       )
       t.same(
         remarksOf([{ name: 'own' }], text),

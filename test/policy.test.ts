@@ -27,6 +27,7 @@ import {
 import { ACCEPT, connect, type Reply, request, stateless } from './support/raw-client.ts'
 import type { JsonObject } from './support/raw-json.ts'
 import { connectOn, type Path, play, registry } from './support/stage.ts'
+import { tokenMaker } from './support/token-maker.ts'
 
 const offers = {
   tools: [
@@ -391,6 +392,129 @@ await t.test('a policy server over gRPC is told the metadata too', async (t) => 
   t.match(await client.call('a_look-up'), { result: {} })
   const [asked = ''] = policy.asked
   for (const word of ['x-mcp-toolname', 'mcp.gateway', 'envoy.filters.http.mcp']) t.ok(asked.includes(word), word)
+})
+
+/** How each client goes on with a call that a human has to confirm; `questions` is told of each question. */
+const confirming = {
+  stateful: async (url: string, headers: Record<string, string>, questions: string[]) =>
+    connect(url, {
+      headers,
+      capabilities: { elicitation: {} },
+      answers: {
+        'elicitation/create': ({ raw }) => {
+          questions.push(raw)
+          return { action: 'decline' }
+        },
+      },
+    }),
+  stateless: async (url: string, headers: Record<string, string>, questions: string[]) => {
+    const client = stateless({ url, headers, capabilities: { elicitation: {} } })
+    const send = async (method: string, params: JsonObject) => {
+      const reply = await client.request(method, params)
+      if (reply.message?.result?.['resultType'] === 'input_required') questions.push(reply.message.raw)
+      return { reply }
+    }
+    return { send, [Symbol.asyncDispose]: () => client[Symbol.asyncDispose]() }
+  },
+} as const
+
+await t.test('who decides before whom: the token, the rules, the limits, the filters, a human', async (t) => {
+  const resource = 'https://mcp.example.com/mcp'
+  const tokens = await tokenMaker(resource)
+  for (const [name, text] of Object.entries(tokens.files)) await writeFile(path.join(gateway.dir, name), text)
+  await using policy = await serveGrpcPolicy('wipe')
+  const text = registry(
+    {
+      a: [
+        both,
+        {
+          access: [
+            { tools: 'look-up', allow: { groups: 'dev' }, confirm: true },
+            { tools: 'wipe', allow: { groups: 'dev' }, confirm: true },
+          ],
+        },
+      ],
+    },
+    {
+      gateway: {
+        url: resource,
+        auth: tokens.auth,
+        filters: [askOverGrpc],
+        clusters: { policy: { address: `127.0.0.1:${policy.port}`, http2: true } },
+        limits: { calls: '2/h' },
+      },
+      views: { ops: { tools: ['*'] } },
+    },
+  )
+  await play(gateway, text)
+  for (const [era, open] of Object.entries(confirming)) {
+    await t.test(era, async (t) => {
+      const questions: string[] = []
+      const call = async (sub: string, groups: string, name: string) => {
+        await using client = await open(`${gateway.url}/ops`, await tokens.bearer({ sub, groups }), questions)
+        both.forget()
+        for (const heard of [policy.asked, questions]) heard.length = 0
+        const { reply } = await client.send('tools/call', { name, arguments: {} })
+        const reason: unknown = JSON.parse(reply.messages.at(-1)?.raw ?? '{}').error?.data?.reason
+        const tellsPolicy = policy.asked.filter((asked) => asked.includes('tools/call'))
+        t.equal(both.count('tools/call'), 0, 'no server hears of it')
+        return { status: reply.status, reason, asked: tellsPolicy, questions: questions.length }
+      }
+      const unknown = await request(`${gateway.url}/ops`, { headers: ACCEPT, body: '{}' })
+      t.same([unknown.status, policy.asked.length], [401, 0], 'who has no token is nobody to ask a policy about')
+
+      const denied = await call(`eve-${era}`, 'others', 'a_look-up')
+      t.match(denied, { reason: 'unknown-tool', questions: 0 })
+      t.equal(denied.asked.length, 1)
+      t.notMatch(
+        denied.asked[0],
+        /x-mcp-toolname|x-mcp-servername|servers\.a/,
+        'of what rules deny a policy hears no name',
+      )
+
+      const refused = await call(`ann-${era}`, 'dev', 'a_wipe')
+      t.match(refused, { status: 403, reason: 'policy-denied', questions: 0 }, 'no human is asked in vain')
+
+      const asking = await call(`ann-${era}`, 'dev', 'a_look-up')
+      t.equal(asking.questions, 1, 'then a human')
+      t.equal(asking.asked.length, 1)
+      for (const word of [`ann-${era}`, 'ops', 'servers.a.access[0]'])
+        t.ok(asking.asked[0]?.includes(word), `the policy knows ${word}`)
+
+      const flood = await call(`ann-${era}`, 'dev', 'a_look-up')
+      t.match(flood, { status: 429, reason: 'rate-limited', questions: 0 })
+      t.same(flood.asked, [], 'a policy server is spared what is too much')
+    })
+  }
+})
+
+await t.test('no filter sees what a server is shown', async (t) => {
+  const secret = 'what-only-the-server-is-shown'
+  const tell = lua(`
+    function envoy_on_request(handle)
+      local all = ""
+      for name, value in pairs(handle:headers()) do all = all .. name .. "=" .. value .. ";" end
+      handle:streamInfo():dynamicMetadata():set("seen", "all", all)
+    end
+    function envoy_on_response(handle)
+      handle:headers():add("seen-all", handle:streamInfo():dynamicMetadata():get("seen").all)
+    end
+  `)
+  const rows = [
+    [{ bearer: secret }, 'authorization', `Bearer ${secret}`],
+    [{ header: 'X-Key', value: secret }, 'x-key', secret],
+  ] as const
+  for (const [credential, header, shown] of rows) {
+    await t.test(header, async (t) => {
+      await play(gateway, registry({ a: [both, { credential }] }, { gateway: { filters: [tell] } }))
+      both.forget()
+      const headers = { authorization: 'Bearer of-the-client' }
+      const reply = await stateless({ url: gateway.url, headers }).request('tools/call', { name: 'a_look-up' })
+      t.equal(both.received.at(-1)?.headers[header], shown)
+      t.match(reply.headers['seen-all'], 'authorization=Bearer of-the-client', "the client's own it sees")
+      t.notMatch(JSON.stringify(reply.headers) + reply.text, secret)
+    })
+  }
 })
 
 await t.test('what the documentation shows is taken by Envoy', async (t) => {

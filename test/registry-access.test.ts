@@ -15,9 +15,13 @@ const keys = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7
 const files: Readonly<Record<string, string>> = {
   '/etc/mcp/keys.json': keys,
   '/etc/mcp/no-keys.json': '{"keys":[]}',
+  '/etc/mcp/private.json': '{"keys":[{"kty":"RSA","n":"","d":""}]}',
+  '/etc/mcp/shared.json': '{"keys":[{"kty":"oct","k":""}]}',
   '/etc/mcp/list.json': '[1]',
   '/etc/mcp/not.json': 's3cret',
   '/etc/mcp/secret': 's3cret\n',
+  '/etc/mcp/keycloak.json':
+    '{"sub":"ann","realm_access":{"roles":[],"other":1},"resource_access":{"account":{"roles":[]},"githbu":{"roles":[]}}}',
   '/etc/mcp/ann.json': '{"sub":"ann","email":"ann@example.com","level":3,"group":["dev"],"nested":{"a":[null,true]}}',
 }
 
@@ -114,7 +118,7 @@ views:
   oncall: { tools: ["a_*"], prompts: a_ask, access: [{ allow: { groups: oncall } }], description: d, instructions: i }
   all: {}
 tests:
-  - { name: ann, claims: { sub: ann, groups: [dev], org: { n: 7, t: true, z: null, s: "7" } }, view: oncall, allowed: [a_get], denied: [a_merge] }
+  - { name: ann, claims: { sub: ann, groups: [dev], org: { team: { n: 7, t: true, z: null, s: "7" } } }, view: oncall, allowed: [a_get], denied: [a_merge] }
   - claims: ann.json
     denied: [a_merge]
 `)
@@ -222,10 +226,10 @@ tests:
     {
       name: 'ann',
       place: at(44, 5),
-      claims: { sub: 'ann', groups: ['dev'], org: { n: 7, t: true, z: null, s: '7' } },
+      claims: { sub: 'ann', groups: ['dev'], org: { team: { n: 7, t: true, z: null, s: '7' } } },
       view: 'oncall',
-      allowed: [{ tool: 'a_get', place: at(44, 120) }],
-      denied: [{ tool: 'a_merge', place: at(44, 137) }],
+      allowed: [{ tool: 'a_get', place: at(44, 130) }],
+      denied: [{ tool: 'a_merge', place: at(44, 147) }],
     },
     {
       name: 'tests[1]',
@@ -290,6 +294,9 @@ const problemRows: readonly (readonly [string, string, readonly string[]])[] = [
   ['too much skew', gateway('url: https://b.example.com/mcp', 'auth: { issuer: https://b.example.com, skew: 6m }'), ['3:48: error: gateway.auth.skew: must be at most 5m']],
   ['tokens in the clear', gateway('url: http://b.example.com/mcp', 'auth: { issuer: https://b.example.com }'), ['2:8: warning: gateway.url: tokens travel unencrypted, use https']],
   ['tokens in the clear on this machine', gateway('url: "http://[::1]:80/mcp"', 'auth: { issuer: https://b.example.com }'), []],
+  ['no path', gateway('url: https://b.example.com', 'auth: { issuer: https://b.example.com }'), ['2:8: warning: gateway.url: tokens are for exactly this address, and it has no path, agents connect at /mcp, such as https://mcp.example.com/mcp']],
+  ['private keys', gateway('url: https://b.example.com/mcp', 'auth: { issuer: https://b.example.com, jwks: private.json }'), ['3:48: warning: gateway.auth.jwks: the file holds private keys or shared secrets, which are not used, keep public keys only']],
+  ['shared secrets', gateway('url: https://b.example.com/mcp', 'auth: { issuer: https://b.example.com, jwks: shared.json }'), ["3:48: error: gateway.auth.jwks: the file holds shared secrets alone, which no token is verified with, it takes the issuer's public keys: RSA, EC or OKP"]],
   ['a slash at the end', gateway('url: https://b.example.com/mcp/', 'auth: { issuer: https://b.example.com }'), ['2:8: warning: gateway.url: tokens are for exactly this address, and it ends in a slash, agents connect at /mcp, such as https://mcp.example.com/mcp']],
   ['unknown in auth', gateway('url: https://b.example.com/mcp', 'auth: { isuer: https://b.example.com }'), ['3:3: error: gateway.auth: "issuer" is missing', '3:11: error: gateway.auth.isuer: unknown key "isuer", did you mean "issuer"?']],
   ['auth where it does not belong', withServer('auth: {}'), ['5:1: error: auth: unknown key "auth", it belongs under gateway']],
@@ -300,14 +307,26 @@ const problemRows: readonly (readonly [string, string, readonly string[]])[] = [
   ['a rule for nobody', rule('tools: x'), ['8:9: error: servers.a.access[0]: a rule needs allow or when, allow: anyone is for everybody']],
   ['an empty rule', serverA('access: [{}]'), ['7:14: error: servers.a.access[0]: a rule needs allow or when, allow: anyone is for everybody']],
   ['a rule without a value', serverA('access: [~]'), ['7:14: error: servers.a.access[0]: has no value, give it one, or remove the key']],
-  ['no rules but a word', serverA('access: anyone'), ['7:13: error: servers.a.access: must be roles']],
-  ['roles in upper case', serverA('access: Roles'), ['7:13: error: servers.a.access: must be roles, did you mean "roles"?']],
+  ['no rules but a word', serverA('access: anyone'), ['7:13: error: servers.a.access: must be roles, { roles: client } or a list of rules']],
+  ['roles in upper case', serverA('access: Roles'), ['7:13: error: servers.a.access: must be roles, { roles: client } or a list of rules, did you mean "roles"?']],
   ['roles of no client', serverA('access: { roles: "" }'), ['7:22: error: servers.a.access.roles: is empty']],
   ['roles mistyped', serverA('access: { role: x }'), ['7:5: error: servers.a.access: "roles" is missing', '7:15: error: servers.a.access.role: unknown key "role", did you mean "roles"?']],
   ['roles for the gateway', gateway('access: roles'), ['2:11: error: gateway.access: must be a list, not a text, write [ … ]']],
-  ['unknown in a rule', rule('alow: anyone'), ['8:9: error: servers.a.access[0].alow: unknown key "alow", did you mean "allow"?', '8:9: error: servers.a.access[0]: a rule needs allow or when, allow: anyone is for everybody']],
-  ['a rule does not hide the next', serverA('access:', '  - alow: anyone', '    when: "true"', '  - { allow: anyon }'), ['8:9: error: servers.a.access[0].alow: unknown key "alow", did you mean "allow"?', '10:18: error: servers.a.access[1].allow: must be anyone']],
-  ['a word that is not anyone', rule('allow: everyone'), ['8:16: error: servers.a.access[0].allow: must be anyone']],
+  ['unknown in a rule', rule('alow: anyone'), ['8:9: error: servers.a.access[0].alow: unknown key "alow", did you mean "allow"?']],
+  ['a rule does not hide the next', serverA('access:', '  - alow: anyone', '    when: "true"', '  - { allow: anyon }'), ['8:9: error: servers.a.access[0].alow: unknown key "alow", did you mean "allow"?', '10:18: error: servers.a.access[1].allow: must be anyone or conditions, such as { groups: dev }']],
+  ['rules that deny', rule('tools: x', 'deny: anyone'), ['9:9: error: servers.a.access[0].deny: unknown key "deny", rules only allow: what none of them allows is denied']],
+  ['one rule instead of a list', serverA('access: { tools: x, allow: anyone }'), ['7:13: error: servers.a.access: must be a list of rules, begin each with "- "']],
+  ["one rule of the gateway's instead of a list", gateway('access: { allow: anyone }'), ['2:11: error: gateway.access: must be a list, not keys and values, begin each with "- "']],
+  ['a claim beside the others', rule('allow: { email: x }'), ['8:18: error: servers.a.access[0].allow.email: unknown key "email", claims looks at any claim: claims: { email: … }']],
+  ['a path that begins outside', rule('allow: { claims: { claims.x: y } }'), ['8:38: warning: servers.a.access[0].allow.claims["claims.x"]: the path begins inside the token, leave "claims." away']],
+  ['a server that confirms', serverA('confirm: true'), ['7:5: error: servers.a.confirm: unknown key "confirm", a rule of its access says so']],
+  ['auth of a server', serverA('auth: {}'), ['7:5: error: servers.a.auth: unknown key "auth", credential lets the gateway in at the server, gateway.auth agents at the gateway']],
+  ['headers of a server', serverA('headers: {}'), ['7:5: error: servers.a.headers: unknown key "headers", credential adds a header, forward lets those of clients through']],
+  ['servers of a view', withServer('views: { v: { servers: [a] } }'), ['5:15: error: views.v.servers: unknown key "servers", tools, prompts and resources say what is in a view']],
+  ['a star without quotes', rule('tools: *', 'allow: anyone'), ['8:16: error: a text cannot start with *, put it in quotes, such as "*"']],
+  ['a renamed tool', serverA('tools: { rename: { get: fetch } }', 'access: [{ tools: fetch, allow: anyone }]'), [`8:23: warning: servers.a.access[0].tools: rules take the server's own names, and this is a new one, did you mean "get"?`]],
+  ['a log that is on', gateway('audit: true'), ['2:10: error: gateway.audit: must be the path of a file, or -, such as audit.jsonl']],
+  ['a word that is not anyone', rule('allow: everyone'), ['8:16: error: servers.a.access[0].allow: must be anyone or conditions, such as { groups: dev }']],
   ['a list for allow', rule('allow: [x]'), ['8:16: error: servers.a.access[0].allow: must be anyone or conditions, not a list']],
   ['allow without conditions', rule('allow: {}'), ['8:16: error: servers.a.access[0].allow: says nothing, anyone is for everybody']],
   ['unknown in allow', rule('allow: { group: dev }'), ['8:18: error: servers.a.access[0].allow.group: unknown key "group", did you mean "groups"?']],
@@ -333,7 +352,10 @@ const problemRows: readonly (readonly [string, string, readonly string[]])[] = [
   ['an expression that ends too early', rule('when: claims.a =='), ['8:15: error: servers.a.access[0].when: unexpected token: the end, at column 12 of the expression']],
   ['an empty expression', rule('when: ""'), ['8:15: error: servers.a.access[0].when: is empty']],
   ['an unknown variable', rule('when: tol.name == "x"'), ['8:15: error: servers.a.access[0].when: unknown variable: tol, at column 1 of the expression, did you mean "tool"?']],
-  ['an unknown variable like none', rule('when: arguments.x == "x"'), ['8:15: error: servers.a.access[0].when: unknown variable: arguments, at column 1 of the expression, there are claims, tool, prompt, resource, server, request']],
+  ['one =', rule('when: claims.a = 1'), ['8:15: error: servers.a.access[0].when: unexpected character: =, at column 10 of the expression, equal is ==']],
+  ['and', rule('when: claims.a == 1 and claims.b == 2'), ['8:15: error: servers.a.access[0].when: unexpected character: \'d\', at column 15 of the expression, and is &&, or is ||, not is !']],
+  ['arguments', rule('when: request.arguments.x == 1'), ['8:15: error: servers.a.access[0].when: no such key: arguments, at column 9 of the expression, arguments cannot be looked at: lists have none']],
+  ['an unknown variable like none', rule('when: somebody.x == "x"'), ['8:15: error: servers.a.access[0].when: unknown variable: somebody, at column 1 of the expression, there are claims, tool, prompt, resource, server, request']],
   ['an unknown field', rule('when: tool.annotations.readOnly'), ['8:15: error: servers.a.access[0].when: no such key: readOnly, at column 18 of the expression, did you mean "readOnlyHint"?']],
   ['an unknown function', rule('when: tool.name.startswith("x")'), ["8:15: error: servers.a.access[0].when: found no matching overload for 'string.startswith(string)', at column 1 of the expression, did you mean \"startsWith\"?"]],
   ['a type error', rule('when: request.view == 1'), ['8:15: error: servers.a.access[0].when: no such overload: string == int, at column 1 of the expression']],
@@ -358,11 +380,13 @@ const problemRows: readonly (readonly [string, string, readonly string[]])[] = [
   ['other groups', serverA('access: [{ allow: { groups: [a] } }, { allow: { groups: [a, b] } }]'), [`7:14: warning: servers.a.access[0]: ${others(1)}`]],
   ['it adds that a human confirms', serverA('access: [{ allow: anyone }, { tools: x, allow: anyone, confirm: true }]'), []],
   ['a human confirms all of it already', serverA('access: [{ allow: anyone, confirm: true }, { tools: x, allow: anyone }]'), [`7:48: warning: servers.a.access[1]: ${others(0)}`]],
-  ['about what is excluded', serverA('tools: { exclude: ["delete_*"] }', 'access: [{ tools: [delete_x, "delete_all*", "del*"], allow: anyone }]'), [`8:24: warning: servers.a.access[0].tools[0]: tools ${hides}`, `8:34: warning: servers.a.access[0].tools[1]: tools ${hides}`]],
-  ['about what is not included', serverA('tools: { include: ["get_*"] }', 'access: [{ tools: search, allow: anyone }]'), [`8:23: warning: servers.a.access[0].tools: tools ${hides}`]],
+  ["the gateway's", gateway('access: [{ tools: "x*", allow: anyone }, { tools: xy, when: request.view == "v" }]'), ['2:44: warning: gateway.access[1]: it never matters: gateway.access[0] allows the same or more, remove it, or narrow the other']],
+  ["a view's", withServer('views: { v: { access: [{ allow: { groups: a }, when: claims.x == 1 }, { allow: { groups: [a, b] } }] } }'), ['5:24: warning: views.v.access[0]: it never matters: views.v.access[1] allows the same or more, remove it, or narrow the other']],
+  ['about what is excluded', serverA('tools: { exclude: ["delete_*"] }', 'access: [{ tools: [delete_x, "delete_all*", "del*"], allow: anyone }]'), [`8:24: warning: servers.a.access[0].tools[0]: tools: ${hides}`, `8:34: warning: servers.a.access[0].tools[1]: tools: ${hides}`]],
+  ['about what is not included', serverA('tools: { include: ["get_*"] }', 'access: [{ tools: search, allow: anyone }]'), [`8:23: warning: servers.a.access[0].tools: tools: ${hides}`]],
 
   // limits
-  ['no limits', serverA('limits: {}'), ['7:13: error: servers.a.limits: says nothing']],
+  ['no limits', serverA('limits: {}'), ['7:13: error: servers.a.limits: says nothing, add calls, such as 10/s']],
   ['per without calls', serverA('limits: { per: tool }'), ['7:20: error: servers.a.limits.per: per needs calls, add calls, such as 10/s']],
   ...['10', '10/d', '1.5/s', '10 / s', '-1/s'].map((rate): readonly [string, string, readonly string[]] => [`a rate of ${rate}`, serverA(`limits: { calls: ${rate} }`), ['7:22: error: servers.a.limits.calls: must be a rate, write a number, a slash and a unit (ms, s, m, h), such as 10/s']]),
   ...['0/s', '1000001/s', '9999999999999999999999/s'].map((rate): readonly [string, string, readonly string[]] => [`a rate of ${rate}`, serverA(`limits: { calls: ${rate} }`), ['7:22: error: servers.a.limits.calls: must allow from 1 to 1000000']]),
@@ -376,6 +400,8 @@ const problemRows: readonly (readonly [string, string, readonly string[]])[] = [
 
   // credentials and headers
   ['a token endpoint in the clear', serverA('credential: { oauth: { token: "http://b.example.com/", client: c } }'), ['7:35: error: servers.a.credential.oauth.token: must be an https URL, http is for this machine alone']],
+  ['names that others use', serverA('credential: { oauth: { token: https://a.example.com, client: c, client_secret: x, token_url: y } }'), ['7:69: error: servers.a.credential.oauth.client_secret: unknown key "client_secret", did you mean "secret"?', '7:87: error: servers.a.credential.oauth.token_url: unknown key "token_url", did you mean "token"?']],
+  ['a variable as keys', serverA('credential: { bearer: { env: TOKEN } }'), ['7:19: error: servers.a.credential.bearer: "file" is missing', '7:29: error: servers.a.credential.bearer.env: unknown key "env", a variable is written as a text: "${NAME}"']],
   ['no token endpoint', serverA('credential: { oauth: { client: c } }'), ['7:19: error: servers.a.credential.oauth: "token" is missing']],
   ['no client', serverA('credential: { oauth: { token: "https://b.example.com/", client: "" } }'), ['7:69: error: servers.a.credential.oauth.client: is empty']],
   ['two scopes in one', serverA('credential: { oauth: { token: "https://b.example.com/", client: c, scopes: [a b] } }'), ['7:81: error: servers.a.credential.oauth.scopes[0]: must be one scope']],
@@ -399,7 +425,7 @@ const problemRows: readonly (readonly [string, string, readonly string[]])[] = [
   ['a view with a capital', withServer('views: { OnCall: {} }'), ['5:10: error: views.OnCall: "OnCall" is not a view name: lower-case letters, digits and hyphens, a letter first']],
   ['a view of nothing', withServer('views: { v: { tools: [] } }'), ['5:22: error: views.v.tools: is empty, name something, or leave the key out']],
   ['unknown in a view', withServer('views: { v: { tool: x } }'), ['5:15: error: views.v.tool: unknown key "tool", did you mean "tools"?']],
-  ['a view as a list', withServer('views: { v: [x] }'), ['5:13: error: views.v: must be keys and values, not a list']],
+  ['a view as a list', withServer('views: { v: [x] }'), ['5:13: error: views.v: must be keys and values, not a list, such as { tools: … }']],
   ['a view for roles', withServer('views: { v: { access: roles } }'), ['5:23: error: views.v.access: must be a list, not a text, write [ … ]']],
 
   // tests
@@ -418,6 +444,9 @@ const problemRows: readonly (readonly [string, string, readonly string[]])[] = [
   ['claims an expression looks at', `${rule('when: claims.a == 1 && "b" in claims && has(claims.c.d)')}tests: [{ claims: { a: 1, b: 1, c: 1, d: 1 }, denied: [x] }]\n`, ['9:42: warning: tests[0].claims.d: no rule looks at this claim']],
   ['an expression that may look at any', `${rule('when: claims.exists(k, k == "x")')}tests: [{ claims: { z: 1 }, denied: [x] }]\n`, []],
   ['the claim of roles', `${rule('allow: { roles: r }')}tests: [{ claims: { perms: [r], realm_access: {} }, denied: [x] }]\n`, ['9:47: warning: tests[0].claims.realm_access: no rule looks at this claim']],
+  ['a claim within a claim', `${rule('allow: { claims: { org.team: red } }')}tests: [{ claims: { org: { taem: red, unit: 7, team: { a: 1 } } }, denied: [x] }]\n`, ['9:34: warning: tests[0].claims.org.taem: no rule looks at this claim, did you mean "team"?', '9:45: warning: tests[0].claims.org.unit: no rule looks at this claim']],
+  ['roles at another place of Keycloak\'s', `gateway: { url: https://b.example.com/mcp, auth: { issuer: https://b.example.com } }\nservers: { a: { ${url}, access: [{ allow: { roles: r } }] }, b: { command: x, access: roles }, c: { command: x, access: { roles: d.e } } }\ntests: [{ claims: { realm_access: { role: [r], roles: [r] }, resource_access: { a: {}, b: { roles: [] }, d.e: { roles: [] } }, roles: [] }, denied: [x] }]\n`, ['3:43: warning: tests[0].claims.realm_access.role: no rule looks at this claim, did you mean "roles"?', '3:84: warning: tests[0].claims.resource_access.a: no rule looks at this claim']],
+  ['a token in a file, beside more than rules look at', `${head.replace(', roles: claims.perms', '')}servers: { github: { ${url}, access: roles } }\ntests: [{ claims: keycloak.json, denied: [x] }]\n`, ['5:11: warning: tests[0].claims.resource_access.githbu: no rule looks at this claim, did you mean "github"?']],
   ['claims with dots in their names', `${rule('allow: { claims: { "https://example.com/team": x } }')}tests: [{ claims: { "https://example.com/team": x, "https://example": {} }, denied: [x] }]\n`, []],
 ]
 
@@ -477,8 +506,12 @@ await t.test('what is said of a change', async (t) => {
     ['a secret', oauth('one'), oauth('two'), 'changed a'],
     ["the gateway's rules", guarded('x'), guarded('y'), 'changed gateway.access'],
     ['limits', gateway('limits: { streams: 1 }'), gateway('limits: { streams: 2 }'), 'changed gateway.limits'],
+    ['how long a human has', gateway('confirm: 1m'), gateway('confirm: 2m'), 'changed gateway.confirm'],
+    ['where the log goes', gateway('audit: "-"'), gateway('audit: a.jsonl'), 'changed gateway.audit'],
+    ['origins', gateway('confirm: 5m'), gateway('origins: [https://a.example.com]'), 'changed gateway.origins'],
+    ['tests', withServer(), withServer('tests: [{ claims: {}, allowed: [a_x] }]'), 'changed tests'],
     ['views', withServer('views: { v: {} }'), withServer('views: { v: { tools: x } }'), 'changed views'],
-    ['auth, and a server is gone', withServer(), 'servers: { b: { command: x } }\n', 'added b; removed a; changed gateway.auth'],
+    ['auth, and a server is gone', withServer(), 'servers: { b: { command: x } }\n', 'added b; removed a; changed gateway.url, gateway.auth'],
   ]
   for (const [name, before, after, said] of rows)
     t.equal(whatChanged(registryIn(read(before)), registryIn(read(after))), said, name)

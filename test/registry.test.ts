@@ -21,6 +21,7 @@ import { stale } from '../scripts/generate.ts'
 import { isLoopback } from '../src/registry/address.ts'
 import { didYouMean } from '../src/registry/did-you-mean.ts'
 import { formatProblem } from '../src/registry/format-problem.ts'
+import { keyPlace } from '../src/registry/key-place.ts'
 import type { Registry, Selection, Server } from '../src/registry/model.ts'
 import { type ParseOptions, type ParseResult, parseRegistry } from '../src/registry/parse.ts'
 import { select } from '../src/registry/selection.ts'
@@ -411,7 +412,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['a list', '- a\n', ['1:1: error: must be keys and values, not a list', `1:1: error: servers: ${form.noServers}`]],
   ['servers as a list', 'servers: [a]\n', ['1:10: error: servers: must be keys and values, not a list']],
   ['a server without keys', 'servers:\n  a:\n', [`2:5: error: servers.a: ${form.noValue}`]],
-  ['a server as a text', 'servers: { a: https://a.example.com/ }\n', ['1:15: error: servers.a: must be keys and values, not a text']],
+  ['a server as a text', 'servers: { a: https://a.example.com/ }\n', ['1:15: error: servers.a: must be keys and values, not a text, such as { url: … }']],
   ['no server enabled', serverA('enabled: false'), ['1:1: warning: servers: no server is enabled'.replace('1:1', '2:3')]],
 
   // YAML
@@ -419,7 +420,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['a tab', 'servers:\n\ta: b\n', ['2:1: error: tabs are not allowed as indentation']],
   ['a second key on one line', 'servers: a: b\n', ['1:10: error: a second key on one line, put it on a line of its own, or the value in quotes']],
   ['an open quote', 'servers: "a\n', ['1:12: error: missing closing "quote']],
-  ['the file is never quoted', 'servers: "a" s3cret\n', ['1:14: error: this does not belong here, a text with special characters must be in quotes']],
+  ['the file is never quoted', 'servers: "a" s3cret\n', ['1:14: error: this does not belong here, a text with special characters must be in quotes, all of it']],
   ['two documents', `${serverA()}---\na: b\n`, ['4:1: error: a registry is one YAML document, remove the --- and what follows it']],
   ['duplicate key', `${serverA('timeout: 1s', 'timeout: 2s')}`, ['5:5: error: servers.a.timeout: duplicate key "timeout", the first one is on line 4']],
   ['duplicate server', `${serverA()}  a:\n    command: x\n`, ['4:3: error: servers.a: duplicate key "a", the first one is on line 2']],
@@ -428,7 +429,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['a tag', serverA('description: !!str 1'), [`4:24: error: servers.a.description: ${form.tags}`]],
   ['a custom tag', serverA('description: !include x'), [`4:27: error: servers.a.description: ${form.tags}`]],
   ['a merge key', serverA('<<: { timeout: 1s }'), ['4:5: error: servers.a: unknown key "<<", merge keys are not supported; write the keys out']],
-  ['an alias without anchor', serverA('client: *c'), ['4:13: error: servers.a.client: this alias has no anchor before it']],
+  ['an alias without anchor', serverA('client: *c'), ['4:13: error: servers.a.client: this alias has no anchor before it, a text that starts with * must be in quotes']],
   ['an alias inside itself', serverA('client: &c [*c]'), ['4:17: error: servers.a.client[0]: this alias contains itself']],
   ['a list as a key', serverA('? [x]', ': y'), ['4:7: error: servers.a: a key must be a plain text']],
   ['a missing key', serverA(': y'), ['4:1: error: servers.a: a key is missing before the ":"']],
@@ -453,7 +454,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['keys of the pool in sessions', withServer('sessions: { size: 5 }'), ['3:13: error: sessions.size: unknown key "size", it belongs under sessions.pool']],
   ['unknown in sessions', withServer('sessions: { idel: 1h }'), ['3:13: error: sessions.idel: unknown key "idel", did you mean "idle"?']],
   ['a key of another level', serverA('bearer: x'), ['4:5: error: servers.a.bearer: unknown key "bearer", it belongs under servers.<name>.credential']],
-  ['a section inside a server', serverA('sessions: {}'), ['4:5: error: servers.a.sessions: unknown key "sessions", it belongs at the start of the line']],
+  ['a section inside a server', serverA('sessions: {}'), ['4:5: error: servers.a.sessions: unknown key "sessions", it belongs at the top level']],
   ['an unknown key with an unset variable', serverA('tokn: ${NO}'), ['4:5: error: servers.a.tokn: unknown key "tokn"', '4:11: error: servers.a.tokn: the environment variable NO is not set, set it, or write ${NO:-default}']],
   ['an audit log where none can be kept', withServer('gateway: { audit: /etc/mcp/other }'), ['3:19: error: gateway.audit: the file holds something else, paths are relative to the registry file']],
   ['no audit file', withServer('gateway: { audit: "" }'), ['3:19: error: gateway.audit: must be the path of a file, or -']],
@@ -462,7 +463,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   // kinds of values
   ['a list for a text', serverA('description: [x]'), ['4:18: error: servers.a.description: must be a text, not a list']],
   ['a text for a list', serverA('client: roots'), ['4:13: error: servers.a.client: must be a list, not a text, write [ … ]']],
-  ['a text for keys', serverA('tools: "*"'), ['4:12: error: servers.a.tools: must be keys and values, not a text']],
+  ['a text for keys', serverA('tools: "*"'), ['4:12: error: servers.a.tools: must be keys and values, not a text, such as { include: … }']],
   ['keys for a text', serverA('prefix: { a: b }'), ['4:13: error: servers.a.prefix: must be a text, not keys and values']],
   ['a list for a secret', serverA('credential: { bearer: [x] }'), ['4:27: error: servers.a.credential.bearer: must be a text or { file: path }, not a list']],
   ['an empty item', commandA('args: [a, ~]'), [`4:15: error: servers.a.args[1]: ${form.noValue}`]],
@@ -539,7 +540,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['transport in upper case', serverA('transport: SSE'), ['4:16: error: servers.a.transport: must be streamable or sse, did you mean "sse"?']],
   ['transport of a program', commandA('transport: sse'), ['4:5: error: servers.a.transport: transport means nothing for a server with a command']],
   ['the old transport in the new era', serverA('transport: sse', 'era: stateless'), ['5:10: error: servers.a.era: a server with the transport of 2024-11-05 is always stateful, leave era out']],
-  ['a text for a cache', serverA('cache: 5m'), ['4:12: error: servers.a.cache: must be keys and values, not a text']],
+  ['a text for a cache', serverA('cache: 5m'), ['4:12: error: servers.a.cache: must be keys and values, not a text, such as { ttl: … }']],
   ['a cache without a time', serverA('cache: { scope: public }'), ['4:5: error: servers.a.cache: "ttl" is missing']],
   ['a cache for no time', serverA('cache: { ttl: 0s }'), ['4:19: error: servers.a.cache.ttl: must be more than 0']],
   ['a cache for some', serverA('cache: { ttl: 5m, scope: shared }'), ['4:30: error: servers.a.cache.scope: must be private or public']],
@@ -620,7 +621,7 @@ const problemRows: readonly (readonly [name: string, text: string, expected: rea
   ['a pool of nothing', withServer('sessions: { pool: { size: 0 } }'), ['3:27: error: sessions.pool.size: must be from 1 to 4096']],
   ...['4097', '99999999999999999999'].map((size): readonly [string, string, readonly string[]] => [`a pool of ${size}`, withServer(`sessions: { pool: { size: ${size} } }`), ['3:27: error: sessions.pool.size: must be from 1 to 4096']]),
   ...['many', '-1', '1.5', '0x10', '1e3'].map((size): readonly [string, string, readonly string[]] => [`a pool of ${size}`, withServer(`sessions: { pool: { size: ${size} } }`), [`3:27: error: sessions.pool.size: ${form.count}`]]),
-  ['the pool as a number', withServer('sessions: { pool: 5 }'), ['3:19: error: sessions.pool: must be keys and values, not a text']],
+  ['the pool as a number', withServer('sessions: { pool: 5 }'), ['3:19: error: sessions.pool: must be keys and values, not a text, such as { size: … }']],
   ['pool.input without a unit', withServer('sessions: { pool: { input: 60 } }'), [`3:28: error: sessions.pool.input: ${form.duration}`]],
   ['idle without a unit', withServer('sessions: { idle: 60 }'), [`3:19: error: sessions.idle: ${form.duration}`]],
   ['key too short', withServer('sessions: { key: "${TOKEN}" }'), [`3:18: error: sessions.key: ${form.key}`]],
@@ -761,6 +762,8 @@ await t.test('formatProblem', async (t) => {
     formatProblem('r', { severity: 'warning', place: { line: 9, column: 9 }, path: '', message: 'a\nb' }, text),
     'r:9:9: warning: a b',
   )
+  const start = { severity: 'error', place: { line: 1, column: 1 }, path: '', message: 'is empty' } as const
+  t.equal(formatProblem('r', start, ''), 'r:1:1: error: is empty', 'of nothing there is no excerpt')
 })
 
 // --- properties ---------------------------------------------------------------------------------------------------
@@ -813,6 +816,17 @@ await t.test('select', async (t) => {
     ['', undefined],
   ]
   for (const [name, expected] of rows) t.equal(select(selection, name), expected, name)
+})
+
+await t.test('where a key stands, long after the file was read', async (t) => {
+  const text = 'gateway:\n  admin: 127.0.0.1:1\n  listen: "127.0.0.1:2"\nservers: {}\n'
+  const rows: readonly (readonly [string, readonly [number, number]])[] = [
+    ['gateway.listen', [3, 3]],
+    ['gateway.tls', [1, 1]],
+    ['servers', [4, 1]],
+    ['sessions.key', [1, 1]],
+  ]
+  for (const [path, [line, column]] of rows) t.same(keyPlace(text, path), { line, column }, path)
 })
 
 await t.test('didYouMean', async (t) => {

@@ -1,4 +1,5 @@
 /** Views and whose things are: what is told where, what belongs to whom, and what changes for whom, through a real gateway. */
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { freePort, noServers, startGateway } from './support/gateway.ts'
 import type { Tool } from './support/mcp-script.ts'
@@ -388,14 +389,70 @@ await t.test('rules that change: told to those whose lists change', async (t) =>
   await client.next(({ message }) => message.method === 'notifications/tools/list_changed')
   t.same(await client.tools(), [])
   old.notify('notifications/resources/updated', { uri: 'doc://old/a' })
-  old.notify('notifications/message', { level: 'info', data: 'after' })
-  for (const one of [client, other]) await one.next(({ message }) => message.method === 'notifications/message')
+  const say = (data: string) => old.notify('notifications/message', { level: 'info', data })
+  const said =
+    (data: string) =>
+    ({ message }: RawClient['heard'][number]): boolean =>
+      message.method === 'notifications/message' && message.params?.['data'] === data
+  say('after')
+  await other.next(said('after'))
+  await play(gateway, only('dev', 'ops'))
+  say('later')
+  for (const one of [client, other]) await one.next(said('later'))
+  t.notOk(client.heard.some(said('after')), 'who may have nothing of a server hears nothing of it')
   const updates = ({ heard }: RawClient): number =>
     heard.filter(({ message }) => message.method === 'notifications/resources/updated').length
   t.same([updates(client), updates(other)], [0, 1], 'news of a resource is for those who may read it')
   t.same(changes(other), [])
   for (const stream of streams) stream.close()
   await Promise.allSettled(streams.map(({ ended }) => ended))
+})
+
+await t.test('who may not connect any more hears nothing any more', async (t) => {
+  const free = { gateway: { url } }
+  const other = { gateway: { url, auth: { ...tokens.auth, issuer: 'https://other.example.com' } } }
+  const elsewhere = { gateway: { url, auth: { ...tokens.auth, audience: 'https://other.example.com/mcp' } } }
+  const rows: Readonly<Record<string, readonly [before: JsonObject, after: JsonObject, view: string, ends: boolean]>> =
+    {
+      'nothing changes': [AUTH, AUTH, '', false],
+      'tokens are asked for': [free, AUTH, '', true],
+      'tokens are not asked for': [AUTH, free, '', true],
+      'another issuer’s are': [AUTH, other, '', true],
+      'those for another audience are': [AUTH, elsewhere, '', true],
+      'a view goes': [{ ...AUTH, views: VIEWS }, AUTH, 'oncall', true],
+      'another view goes': [{ ...AUTH, views: VIEWS }, { ...AUTH, views: { oncall: VIEWS.oncall } }, 'oncall', false],
+    }
+  for (const [name, [before, after, view, ends]] of Object.entries(rows))
+    await t.test(name, async (t) => {
+      await play(gateway, registry(both, before))
+      const headers = before === free ? {} : await tokens.bearer(ann)
+      await using client = await connect(at(view), { headers })
+      await using listener = stateless({ url: at(view), headers })
+      const streams = [await client.stream(), await listener.listen({ toolsListChanged: true })]
+      let over = 0
+      const ended = streams.map((stream) => stream.ended.then(() => void over++))
+      await play(gateway, registry(both, after))
+      if (ends) await Promise.all(ended)
+      t.equal(over, ends ? 2 : 0)
+      for (const stream of streams) stream.close()
+      await Promise.allSettled(ended)
+    })
+})
+
+await t.test('who may have nothing of a server does not say how much it logs', async (t) => {
+  const script = fileURLToPath(new URL('support/stdio-server.mjs', import.meta.url))
+  const pipe = { command: process.execPath, args: [script], access: [{ tools: '*', allow: { subjects: 'ann' } }] }
+  await play(gateway, registry({ pipe }, AUTH))
+  await using client = await connect(url, { headers: await tokens.bearer(ann) })
+  await using other = await connect(url, { headers: await tokens.bearer(bob) })
+  for (const [who, level] of [
+    [other, 'debug'],
+    [client, 'error'],
+  ] as const)
+    t.ok((await who.send('logging/setLevel', { level })).message.result)
+  const seen = String(textOf(await client.call('pipe_seen')))
+  t.match(seen, '"level":"error"')
+  t.notMatch(seen, '"level":"debug"')
 })
 
 // --- how much -----------------------------------------------------------------------------------------------------

@@ -938,6 +938,7 @@ void t.test('tokens: who has none, or a bad one, is told where to get one, and g
   const accepted: readonly (readonly [string, string, Readonly<Record<string, string>>])[] = [
     ['for the gateway', '/mcp', bearer(token)],
     ['the scheme in lower case', '/mcp', { authorization: `bearer ${token}` }],
+    ['the scheme in capitals', '/mcp', { authorization: `BEARER ${token}` }],
     ['for the gateway and others', '/mcp', bearer(await signed({ aud: ['https://x', RESOURCE] }))],
     ['for the gateway, at a view', '/mcp/oncall', bearer(token)],
     ['for a view, there', '/mcp/oncall', bearer(await signed({ aud: `${RESOURCE}/oncall` }))],

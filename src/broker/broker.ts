@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import { type Catalogue, emptyCatalogue, mergeCatalogue } from '../catalog/catalogue.ts'
 import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
+import { visible } from '../catalog/visible.ts'
 import { members, stringOf } from '../mcp/json-text.ts'
+import { isFor } from '../policy/audience.ts'
 import { judge } from '../policy/judge.ts'
-import type { Thing } from '../policy/thing.ts'
 import type { Registry, Server } from '../registry/model.ts'
 import type { Confirmations } from '../sessions/confirmation.ts'
 import type { ClientSession, SessionTable } from '../sessions/session-table.ts'
@@ -13,7 +14,7 @@ import { hear } from './calls.ts'
 import { callLimits } from './call-limits.ts'
 import type { Caller } from './caller.ts'
 import { callerCatalogues } from './caller-catalogues.ts'
-import { ClientState } from './client-session.ts'
+import { ClientState, type HearingRights } from './client-session.ts'
 import type { Context } from './context.ts'
 import type { Held } from './event-store.ts'
 import { listeners as makeListeners } from './listen.ts'
@@ -106,14 +107,17 @@ export const broker = (options: Options): Broker => {
   const clientOf = (session: ClientSession): ClientState => {
     const known = clients.get(session)
     if (known !== undefined) return known
-    const made = new ClientState(session, held, mayHear)
+    const made = new ClientState(session, held, rights)
     clients.set(session, made)
     return made
   }
 
-  const mayHear = (caller: Caller, resource: Thing): boolean => {
-    const verdict = judge(catalogue.table.policy, caller, 'resources/subscribe', 'resources', resource)
-    return verdict.allowed && !verdict.confirm
+  const rights: HearingRights = {
+    of({ caller }, resource) {
+      const verdict = judge(catalogue.table.policy, caller, 'resources/subscribe', 'resources', resource)
+      return verdict.allowed && !verdict.confirm
+    },
+    from: ({ caller, offered = catalogue }, server) => visible(offered, caller).shows(server),
   }
 
   const mergeWith = (current: Registry, own: ReadonlyMap<string, ServerCatalogue>): Catalogue => {
@@ -157,10 +161,17 @@ export const broker = (options: Options): Broker => {
         })
     },
     message(upstream, client, message) {
-      const deliver = (bytes: Buffer): boolean => client.sendFrom(upstream.server.name, bytes)
-      if (message.kind === 'request') ask(upstream, client, message, deliver)
+      const { name } = upstream.server
+      const deliver = (bytes: Buffer): boolean => client.sendFrom(name, bytes)
+      if (message.kind === 'request')
+        ask(upstream, client, message, (bytes) => client.mayHearFrom(name) && deliver(bytes))
       else hear(upstream, client, message, deliver)
     },
+  }
+
+  const endStreams = (isOver: (caller: Caller) => boolean): void => {
+    for (const client of clients.values()) if (client.hasStream && isOver(client.caller)) client.closeStream()
+    listeners.end(isOver)
   }
 
   /** Resolves when the server has been told that its sessions are over. */
@@ -265,6 +276,7 @@ export const broker = (options: Options): Broker => {
       begin(Promise.all([...upstreams.values()].map(({ settled }) => settled)))
       merge()
       listeners.rewatch()
+      endStreams((caller) => !isLetIn(caller, next))
       await Promise.all(told)
     },
     knowsTool: (own) => {
@@ -284,8 +296,7 @@ export const broker = (options: Options): Broker => {
       const skewMs = registry?.gateway.auth?.skewMs ?? 0
       const isOver = ({ principal: { claims } }: Caller): boolean =>
         typeof claims['exp'] === 'number' && claims['exp'] * 1000 + skewMs < nowMs
-      for (const client of clients.values()) if (client.hasStream && isOver(client.caller)) client.closeStream()
-      listeners.end(isOver)
+      endStreams(isOver)
     },
     clients: () => clients.values(),
     async leave(session) {
@@ -307,6 +318,12 @@ export const broker = (options: Options): Broker => {
   }
   return self
 }
+
+/** Whether who came so, and there, would be let in now. */
+const isLetIn = ({ principal: { claims }, view }: Caller, { gateway: { auth }, views }: Registry): boolean =>
+  (view === '' || views.some(({ name }) => name === view)) &&
+  claims['iss'] === auth?.issuer &&
+  (auth === undefined || isFor(claims['aud'], auth.audience, view))
 
 /** `params.uri` of a notification. */
 const uriOf = (bytes: Buffer): string => {

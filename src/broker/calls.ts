@@ -2,6 +2,7 @@
 import type { Row, RoutingTable } from '../catalog/routing-table.ts'
 import { resourceRow } from '../catalog/routing-table.ts'
 import { verdictOn } from '../catalog/thing.ts'
+import { completed } from '../mcp/completed.ts'
 import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import type { Kind, MethodName } from '../mcp/methods.ts'
@@ -69,15 +70,17 @@ export const targetOf = (
       return find('tools', message.name, (name) => table.tools.get(name), 'unknown-tool')
     case 'prompts/get':
       return find('prompts', message.name, prompt, 'unknown-prompt')
-    case 'completion/complete':
-      return message.refUri === undefined
-        ? find('prompts', message.refName, prompt, 'unknown-prompt')
-        : find(
+    case 'completion/complete': {
+      const ref = completed(message, bytes)
+      return ref?.kind === 'resources'
+        ? find(
             'resources',
-            message.refUri,
+            ref.at,
             (uri) => table.templates.find(({ exposed }) => exposed === uri) ?? resource(uri),
             'unknown-resource',
           )
+        : find('prompts', ref?.at, prompt, 'unknown-prompt')
+    }
     default:
       return find('resources', message.uri, resource, 'unknown-resource')
   }
@@ -162,7 +165,7 @@ export const hear = (
     const bytes = withdrawn(client, upstream.server.name, message.bytes)
     if (bytes !== undefined) deliver(bytes)
   } else if (message.method === 'notifications/resources/updated') hearUpdate(upstream, client, message, deliver)
-  else deliver(forClient(upstream, message))
+  else if (client.mayHearFrom(upstream.server.name)) deliver(forClient(upstream, message))
 }
 
 const hearUpdate = (

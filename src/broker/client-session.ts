@@ -32,6 +32,13 @@ export interface RunningCall {
   cancel(notification: Buffer): void
 }
 
+/** What a client may be told, as it is now. */
+export interface HearingRights {
+  of(client: ClientState, resource: Thing): boolean
+  from(client: ClientState, server: string): boolean
+}
+const EVERYTHING: HearingRights = { of: () => true, from: () => true }
+
 export class ClientState {
   readonly session: ClientSession
   /** Client's raw request id → the call. */
@@ -57,21 +64,24 @@ export class ClientState {
   /** The latest that the client knows of, or may know of; undefined: what all are offered. */
   offered: Catalogue | undefined
 
-  readonly #mayHear: (caller: Caller, resource: Thing) => boolean
+  readonly #rights: HearingRights
 
-  /** `held`: what the clients together keep of what was sent. `mayHear`: whether news of a resource is for this caller. */
-  constructor(
-    session: ClientSession,
-    held: Held = { bytes: 0 },
-    mayHear: (caller: Caller, resource: Thing) => boolean = () => true,
-  ) {
+  /** `held`: what the clients together keep of what was sent. */
+  constructor(session: ClientSession, held: Held = { bytes: 0 }, rights: HearingRights = EVERYTHING) {
     this.session = session
     this.#held = held
-    this.#mayHear = mayHear
+    this.#rights = rights
   }
 
+  /** Whether news of a resource is for it. */
   mayHearOf(resource: Thing): boolean {
-    return this.#mayHear(this.caller, resource)
+    return this.#rights.of(this, resource)
+  }
+
+  /** Whether what a server says is for it: during a call of its own, and as long as it may have anything there. */
+  mayHearFrom(server: string): boolean {
+    for (const call of this.calls.values()) if (call.server === server) return true
+    return this.#rights.from(this, server)
   }
 
   /** All streams of the session, those of calls too. */

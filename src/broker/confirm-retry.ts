@@ -1,8 +1,8 @@
 /** Has a human confirm a stateless client's request: answered with the question first, and delivered when it comes back confirmed. */
 import { isObject, members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
-import type { Span } from '../mcp/message.ts'
+import type { Message, Span } from '../mcp/message.ts'
 import { scan } from '../mcp/scan.ts'
-import type { ConfirmedCall, Confirmations } from '../sessions/confirmation.ts'
+import { type ConfirmedCall, type Confirmations, isConfirmation } from '../sessions/confirmation.ts'
 import { requestDigest } from '../sessions/request-state.ts'
 import { objectEdits } from '../translation/object-edits.ts'
 import type { Target as Judged } from './calls.ts'
@@ -20,6 +20,10 @@ interface Confirming extends StatelessIncoming {
 
 /** The question's key in `inputRequests`; a server's own questions never stand beside it. */
 const KEY = 'mcp-gateway:confirm'
+
+/** Whether a human was asked: their no counts also when the rule that wanted them asked is gone, and no server gets our state. */
+export const answersConfirmation = ({ requestState }: Message, bytes: Buffer): boolean =>
+  requestState !== undefined && isConfirmation(stringOf(bytes, requestState))
 
 /** The request as the server is to get it, what names its row at its place in there; undefined: the client has its answer. */
 export const confirmRequest = <Request extends Confirming>(

@@ -152,7 +152,7 @@ const setLevel: Answer = async ({ context, client, message, bytes, reply, id }) 
   }
   client.logLevel = textOf(bytes, message.params)
   const open = [...context.upstreams.values()].filter(
-    ({ server, shared }) => shared || client.session.servers.has(server.name),
+    ({ server: { name }, shared }) => (shared || client.session.servers.has(name)) && client.mayHearFrom(name),
   )
   // Each server takes it in its own time; one that is slow does not hold the client up.
   for (const upstream of open)

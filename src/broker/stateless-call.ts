@@ -4,7 +4,7 @@ import { isDirect } from '../mcp/methods.ts'
 import { paramFault } from '../mcp/param-headers.ts'
 import type { Era } from '../mcp/versions.ts'
 import { refuseTarget, type Target, targetOf } from './calls.ts'
-import { confirmRequest } from './confirm-retry.ts'
+import { answersConfirmation, confirmRequest } from './confirm-retry.ts'
 import { madePrivate } from './made-private.ts'
 import type { PooledRequest } from './pooled-request.ts'
 import { pass } from './stateless-pass.ts'
@@ -39,7 +39,8 @@ export const call = async (request: StatelessRequest): Promise<void> => {
   reply.names(row.server, method, row.own)
   // Before a human's answer is used up: what they agree to must not be refused for want of room.
   await context.callLimits.run({ caller, session: '', table, method, row, bytes, reply, id }, async () => {
-    const cleared = target.verdict.confirm ? confirmRequest(request, target) : { request, target }
+    const asked = target.verdict.confirm || answersConfirmation(message, bytes)
+    const cleared = asked ? confirmRequest(request, target) : { request, target }
     if (cleared !== undefined) await deliver(cleared.request, cleared.target)
   })
 }

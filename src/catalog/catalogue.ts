@@ -145,13 +145,13 @@ const mergeList = (
       const traits = kind === 'tools' ? traitsOf(item) : undefined
       const seen = traits === undefined ? both : seenBy(traits, answer)
       const why =
-        because(kind === 'tools' || kind === 'prompts' ? suspicion(item) : undefined, 'suspicious') ??
+        because(suspicion(item), 'suspicious') ??
         because(
           whyHidden(kind, exposed, rows) ??
             (seen.length === 0 ? NEEDS_TASK : undefined) ??
             (answer?.eras.includes('stateless') ? traits?.badParams : undefined),
         ) ??
-        because(kind === 'tools' ? looksLike(exposed, looks) : undefined, 'suspicious') ??
+        because(chosenByName.has(kind) ? looksLike(exposed, looks) : undefined, 'suspicious') ??
         because(kind === 'tools' ? unapproved(lock, server, item) : undefined, 'unapproved')
       if (why !== undefined) {
         hidden.push({ server: server.name, kind, name: exposed, ...why })
@@ -205,6 +205,9 @@ const because = (
 ): Pick<Hidden, 'reason' | 'withheld'> | undefined =>
   reason === undefined ? undefined : { reason, ...(withheld !== undefined && { withheld }) }
 
+/** A URI is not: many differ in a letter's case or a digit, as files do. */
+const chosenByName: ReadonlySet<ItemKind> = new Set(['tools', 'prompts'])
+
 const looksLike = (exposed: string, looks: ReadonlyMap<string, string>): string | undefined => {
   const twin = looks.get(lookOf(exposed))
   return twin === undefined ? undefined : `its name looks like "${twin}"`
@@ -255,6 +258,7 @@ const serverRow = (server: Server, gateway: Gateway, answer: ServerCatalogue | u
   ...(answer !== undefined && offersTasks('stateless', answer) && { tasks: true }),
   ...(server.kind === 'http' && server.perCaller && { perCaller: true }),
   prefixedResources: server.resources.prefix,
+  ...(server.resources.exclude.length > 0 && { hiddenResources: server.resources.exclude }),
   ...(server.kind === 'http' && server.forward.length > 0 && { forward: server.forward }),
   ...(server.limits !== undefined && { limits: server.limits }),
 })

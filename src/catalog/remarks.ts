@@ -1,7 +1,7 @@
 /** What a person should know of servers' words: which are withheld, and which name a tool of another server. */
-import { members, stringOf } from '../mcp/json-text.ts'
 import type { Lock, Server } from '../registry/model.ts'
 import { instructionsOf, vetInstructions } from './approval.ts'
+import { membersOf } from './definition.ts'
 import { exposedName } from './exposed-name.ts'
 import type { RoutingTable } from './routing-table.ts'
 import type { Item, ServerCatalogue } from './server-catalogue.ts'
@@ -70,14 +70,19 @@ const wordsOf = (text: string): ReadonlySet<string> => {
   return words
 }
 
-/** Of a tool's title and description; read once, since every change of any list merges them all again. */
+/** Of a tool's descriptions, those of its arguments too; read once, since every change of any list merges them all again. */
 const wordsIn = (item: Item): ReadonlySet<string> => {
   const known = read.get(item)
   if (known !== undefined) return known
-  const said = members(item.json)
-  const texts = ['title', 'description'].map((key) => said.get(key)).filter((span) => span !== undefined)
-  const words = wordsOf(texts.map((span) => stringOf(item.json, span)).join('\n'))
+  const words = wordsOf(textsIn(JSON.parse(item.json.toString())).join('\n'))
   read.set(item, words)
   return words
 }
 const read = new WeakMap<Item, ReadonlySet<string>>()
+
+const textsIn = (value: unknown): readonly string[] =>
+  Array.isArray(value)
+    ? value.flatMap(textsIn)
+    : membersOf(value).flatMap(([key, each]) =>
+        typeof each !== 'string' ? textsIn(each) : key === 'title' || key === 'description' ? [each] : [],
+      )

@@ -2,8 +2,9 @@
 import type { ParamHeader } from '../mcp/param-headers.ts'
 import type { Era } from '../mcp/versions.ts'
 import type { ClientFeature, Limits } from '../registry/model.ts'
+import { matches } from '../policy/patterns.ts'
 import { noPolicy, type Policy } from '../policy/policy.ts'
-import { type TemplatePart, templateMatches } from './uri-template.ts'
+import { isPlain, type TemplatePart, templateMatches } from './uri-template.ts'
 
 /** One tool or prompt or listed resource. `own` is the server's name for it (a URI for a resource). */
 export interface Row {
@@ -40,6 +41,8 @@ export interface ServerRow {
   readonly perCaller?: true
   /** Its resources' URIs carry `<server>+` in front. */
   readonly prefixedResources: boolean
+  /** Patterns of its own URIs that the registry leaves out, whatever template they are made from. */
+  readonly hiddenResources?: readonly string[]
   /** Headers of the client that it gets beside the usual ones, in lower case. */
   readonly forward?: readonly string[]
   readonly limits?: Limits
@@ -87,14 +90,12 @@ export const resourceRow = (table: RoutingTable, uri: string): Row | undefined =
   const listed = table.resources.get(uri)
   if (listed !== undefined) return listed
   if (uri.length > LONGEST_URI) return undefined
-  const template = table.templates.find(({ parts }) => templateMatches(parts, uri))
-  if (template === undefined) return undefined
-  const prefixed = table.servers.get(template.server)?.prefixedResources === true
-  return {
-    exposed: uri,
-    own: prefixed ? uri.slice(template.server.length + 1) : uri,
-    server: template.server,
-    hints: '',
-    params: [],
+  for (const { parts, server } of table.templates) {
+    if (!templateMatches(parts, uri)) continue
+    const { prefixedResources = false, hiddenResources } = table.servers.get(server) ?? {}
+    const own = prefixedResources ? uri.slice(server.length + 1) : uri
+    if (!isPlain(own) || (hiddenResources !== undefined && matches(hiddenResources, own))) continue
+    return { exposed: uri, own, server, hints: '', params: [] }
   }
+  return undefined
 }

@@ -67,3 +67,31 @@ export const templateMatches = (parts: readonly TemplatePart[], uri: string): bo
   }
   return ends[uri.length] === 1
 }
+
+/**
+ * Whether a URI is spelt as what it leads to. Servers go up at dots, decode letters, drop blanks and lower cases before they
+ * look (RFC 3986 6.2.2, the URL standard), so that what is said of one spelling would say nothing of what is read.
+ */
+export const isPlain = (uri: string): boolean => {
+  if (ENCODED_NEEDLESSLY.test(uri) || stepsOf(uri).some((step) => step === '.' || step === '..')) return false
+  if (!URL.canParse(uri)) return true
+  const { href } = new URL(uri)
+  const meant = decoded(href)
+  return meant === decoded(uri) || (href.endsWith('/') && meant === `${decoded(uri)}/`)
+}
+
+/** Letters, digits, `-`, `.`, `_` and `~` (RFC 3986 2.3). */
+const ENCODED_NEEDLESSLY = /%(2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/i
+
+/** As the most lenient see them. */
+const stepsOf = (uri: string): readonly string[] => (uri.split(/[?#]/, 1)[0] ?? '').split(/[/\\]|%2f|%5c/i)
+
+/** As far as it is UTF-8. */
+const decoded = (uri: string): string =>
+  uri.replace(/(%[0-9a-f]{2})+/gi, (encoded) => {
+    try {
+      return decodeURIComponent(encoded)
+    } catch {
+      return encoded.toUpperCase()
+    }
+  })

@@ -15,6 +15,8 @@ export interface Visible extends Pick<Catalogue, 'capabilities'> {
   readonly tasks: Tasks
   /** The catalogue's own list where nothing is left out, and the same object for all who see the same. */
   list(method: ListMethod): MergedList
+  /** Whether anything of a server is listed. */
+  shows(server: string): boolean
   /** The view's own, then those of servers that show something; undefined: there are none. */
   instructions(): string | undefined
   caching(method: CachedMethod): CachePolicy
@@ -67,13 +69,19 @@ const visibleTo = (catalogue: Catalogue, asker: Asker, scope: Scope): Visible =>
     made.set(method, selected)
     return selected
   }
+  let shown: ReadonlySet<string> | undefined
+  const shows = (name: string): boolean => {
+    if (scope.all) return true
+    shown ??= new Set(methods.flatMap((method) => list(method).rows.map(({ server }) => server)))
+    return shown.has(name)
+  }
   return {
     capabilities,
     tasks,
     list,
+    shows,
     instructions() {
-      const shown = new Set(scope.all ? [] : methods.flatMap((method) => list(method).rows.map(({ server }) => server)))
-      const servers = [...catalogue.instructions].filter(([name]) => scope.all || shown.has(name))
+      const servers = [...catalogue.instructions].filter(([name]) => shows(name))
       const own = table.policy.views.get(asker.view)?.instructions
       const told = [...(own === undefined ? [] : [own]), ...servers.map(([name, text]) => `[${name}]\n${text}`)]
       return told.length === 0 ? undefined : told.join('\n\n')

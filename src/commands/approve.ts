@@ -1,5 +1,5 @@
 /** `mcp-gateway approve`: takes what a server offers now over into the lock; the running gateway shows it at once. */
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Change } from '../catalog/lock-diff.ts'
 import { changeText } from './change-text.ts'
 import { exitCode } from './exit-code.ts'
@@ -18,7 +18,11 @@ export const approve = (): Command =>
     .usage('[options] [file] <tool...>')
     .argument('[file-and-tools...]', 'the registry, when the first ends in .yaml, .yml or .json, and names of tools')
     .option('--all', 'everything that differs')
-    .option('--instructions <server>', "a server's instructions; may be repeated", collect, [])
+    .addOption(
+      new Option('--instructions <server>', "a server's instructions; may be repeated")
+        .argParser(collect)
+        .default([], 'none'),
+    )
     .option('--admin <host:port>', 'ask the gateway there; the file is not read then', address)
     .action(async (words: readonly string[], options: ApproveOptions, command: Command) => {
       const named = /\.(ya?ml|json)$/.test(words[0] ?? '')

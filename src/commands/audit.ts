@@ -1,6 +1,7 @@
 /** `mcp-gateway audit`: whether an audit log is whole: nothing in it changed, missing or in another order. */
 import { createReadStream } from 'node:fs'
 import { Command } from 'commander'
+import { StartProblem, unreadText } from '../envoy/start-problem.ts'
 import { CHAIN_START, follows } from '../observe/audit-chain.ts'
 import { exitCode } from './exit-code.ts'
 import { complain, paint, print } from './terminal.ts'
@@ -45,7 +46,9 @@ const verifying = (): Command =>
     .argument('<file>', 'the audit log')
     .option('--json', 'for programs')
     .action(async (file: string, { json = false }: { readonly json?: boolean }) => {
-      const verdict = await verify(file)
+      const verdict = await verify(file).catch((error: unknown) => {
+        throw new StartProblem(`cannot read ${file}: ${unreadText(error)}`, 'give the file that gateway.audit names')
+      })
       const { lines, hash, broken } = verdict
       if (json) print(JSON.stringify({ ok: broken === undefined, file, ...verdict }, undefined, 2))
       else if (broken !== undefined) complain(`${file}:${broken.line}: ${paint('red', broken.reason, process.stderr)}`)

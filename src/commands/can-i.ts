@@ -1,5 +1,5 @@
 /** `mcp-gateway can-i`: whether somebody with these claims may call a tool of the running gateway, and which rule says so. */
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import type { OfferedServer } from '../catalog/definitions.ts'
 import type { Offer } from '../catalog/offer.ts'
 import type { Era } from '../mcp/versions.ts'
@@ -102,11 +102,13 @@ export const canI = (): Command =>
   new Command('can-i')
     .description('whether somebody with these claims may call a tool, and which rule says so; exit code 1 when not')
     .usage('[options] [file] <tool>')
-    .argument('<names...>', 'the registry (default: registry.yaml), and the name that clients call the tool by')
+    .argument('<file-and-tool...>', 'the registry (default: registry.yaml), and the name that clients call the tool by')
     .requiredOption('--as <claims.json>', "the claims of that somebody's token, as JSON; - reads standard input")
-    .option('--view <name>', 'in this view', '')
+    .addOption(new Option('--view <name>', 'in this view').default('', 'none'))
     .option('--era <era>', 'with a client of this era: stateful or stateless', era, 'stateful')
-    .option('--from <address>', "the client's address, for rules that look at it", '')
+    .addOption(
+      new Option('--from <address>', "the client's address, for rules that look at it").default('', 'not known'),
+    )
     .option('--admin <host:port>', 'ask the gateway there for its tools', address)
     .option('--json', 'for programs')
     .action(async (names: readonly string[], options: CanIOptions, command: Command) => {

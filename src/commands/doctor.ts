@@ -15,7 +15,7 @@ const MARKS: Readonly<Record<Finding['state'], readonly [mark: string, style: St
   missing: ['✗', 'red'],
 }
 
-const line = ({ name, state, found, mend }: Finding): string => {
+const line = ({ name, state, found, mend }: Finding, width: number): string => {
   const [mark, style] = MARKS[state]
   const how =
     mend === undefined || mend === ''
@@ -24,7 +24,12 @@ const line = ({ name, state, found, mend }: Finding): string => {
           .split('\n')
           .map((part) => `    ${part}`)
           .join('\n')}`
-  return `${paint(style, mark)} ${name.padEnd(15)} ${printable(found)}${paint('dim', how)}`
+  return `${paint(style, mark)} ${name.padEnd(width)} ${printable(found)}${paint('dim', how)}`
+}
+
+const asText = (findings: readonly Finding[]): string => {
+  const width = Math.max(...findings.map(({ name }) => name.length))
+  return findings.map((finding) => line(finding, width)).join('\n')
 }
 
 /** Where a registry without `listen` and `admin` listens. */
@@ -57,6 +62,6 @@ export const doctor = (): Command =>
     .option('--json', 'for programs')
     .action(async (file: string, options: DoctorOptions) => {
       const findings = await examine(file, options.envoy)
-      print(options.json === true ? JSON.stringify(findings, undefined, 2) : findings.map(line).join('\n'))
+      print(options.json === true ? JSON.stringify(findings, undefined, 2) : asText(findings))
       if (findings.some(({ state }) => state === 'missing')) process.exitCode = exitCode.unreachable
     })

@@ -3,7 +3,8 @@ import type { FetchLike, Transport, VersionNegotiationOptions } from '@modelcont
 import type { Dispatcher } from 'undici'
 import type { KnownTool } from '../catalog/offer.ts'
 import { STATELESS_VERSIONS } from '../mcp/versions.ts'
-import type { Credential, HttpServer, Server, StdioServer } from '../registry/model.ts'
+import { type Credential, type HttpServer, Secret, type Server, type StdioServer } from '../registry/model.ts'
+import { systemCa } from '../xds/system-ca.ts'
 
 export type Live =
   | {
@@ -12,6 +13,8 @@ export type Live =
       readonly protocolVersion: string
       readonly tools: readonly KnownTool[]
     }
+  /** There is no caller to ask it as; says why. */
+  | { readonly server: string; readonly ok: true; readonly unasked: string }
   | { readonly server: string; readonly ok: false; readonly error: string }
 
 const urlOf = ({ endpoint: { tls, host, port, path } }: HttpServer): URL =>
@@ -51,10 +54,23 @@ const fetchThrough =
     return new Response(status === 204 || status === 304 ? null : answer.body, { status, headers: answered })
   }
 
+/** Where callers are shown tokens of their own, what belongs to no caller is asked with one of the gateway's, as the gateway does. */
+const shown = async (server: HttpServer): Promise<Credential | undefined> => {
+  const client = server.oauth ?? server.exchange
+  if (client === undefined) return server.credential
+  const { CLIENT_CREDENTIALS, tokenEndpoint } = await import('../credentials/token-endpoint.ts')
+  const { tokenFetch } = await import('../credentials/token-fetch.ts')
+  const answer = await tokenEndpoint(client, tokenFetch(client.ca, systemCa()))(CLIENT_CREDENTIALS, {})
+  if (!answer.ok) throw new Error(`no token of ${client.token}: ${answer.detail}`)
+  return { header: 'authorization', value: new Secret(`Bearer ${answer.token.reveal()}`) }
+}
+
 const http = async (server: HttpServer): Promise<Way> => {
   const { Agent } = await import('undici')
+  const { trusted } = await import('../credentials/token-fetch.ts')
   const { SSEClientTransport, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
-  const { ca, client, sni } = server.tls
+  const { client, sni } = server.tls
+  const ca = trusted(server.tls.ca, systemCa())
   const agent = new Agent({
     connect: {
       ...(ca === undefined ? {} : { ca }),
@@ -62,7 +78,7 @@ const http = async (server: HttpServer): Promise<Way> => {
       ...(sni === undefined ? {} : { servername: sni }),
     },
   })
-  const fetch = fetchThrough(agent, server.credential)
+  const fetch = fetchThrough(agent, await shown(server))
   if (server.transport === 'sse') {
     const transport = new SSEClientTransport(urlOf(server), { fetch })
     return {
@@ -112,10 +128,16 @@ const reasons = (error: unknown): string => {
 
 /** Never throws. Waits at most `timeoutMs` for the connection and `listTimeoutMs` for the tools. */
 export const connectLive = async (server: Server, version: string): Promise<Live> => {
-  const { Client } = await import('@modelcontextprotocol/client')
-  const client = new Client({ name: 'mcp-gateway', version }, { versionNegotiation: negotiation(server) })
-  const way = await (server.kind === 'http' ? http(server) : stdio(server))
+  if (server.kind === 'http' && server.perCaller)
+    return { server: server.name, ok: true, unasked: 'what it offers depends on who asks' }
+  let way: Way | undefined
   try {
+    way = await (server.kind === 'http' ? http(server) : stdio(server))
+    const { Client } = await import('@modelcontextprotocol/client')
+    // Some servers offer only what their clients can answer.
+    const capabilities = Object.fromEntries(server.client.map((feature) => [feature, {}]))
+    const versionNegotiation = negotiation(server)
+    const client = new Client({ name: 'mcp-gateway', version }, { versionNegotiation, capabilities })
     await client.connect(way.transport, { timeout: server.timeoutMs })
     const { tools } = client.getServerCapabilities()?.tools
       ? await client.listTools({}, { timeout: server.listTimeoutMs })
@@ -129,6 +151,6 @@ export const connectLive = async (server: Server, version: string): Promise<Live
   } catch (error) {
     return { server: server.name, ok: false, error: reasons(error) }
   } finally {
-    await way.end()
+    await way?.end()
   }
 }

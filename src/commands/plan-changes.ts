@@ -1,5 +1,6 @@
 /** What another registry would change: servers, rules, tools, what each sample of `tests:` may call, and Envoy's resources. */
 import { type KnownTools, type Offer, offers } from '../catalog/offer.ts'
+import type { Era } from '../mcp/versions.ts'
 import { judge } from '../policy/judge.ts'
 import { policyOf } from '../policy/policy.ts'
 import { principalOf } from '../policy/principal.ts'
@@ -61,11 +62,11 @@ const shown = (all: Offers): readonly string[] =>
   [...all.values()].filter(({ withheld }) => withheld === undefined).map(({ exposed }) => exposed)
 
 /** Tool → whether a human has to confirm it; tools that may not be called are not in it. */
-const callable = (registry: Registry, all: Offers, { claims, view }: PolicyTest): ReadonlyMap<string, boolean> => {
+const callable = (registry: Registry, all: Offers, { claims, view }: PolicyTest, era: Era): Map<string, boolean> => {
   if (view !== '' && !registry.views.some(({ name }) => name === view)) return new Map()
   const policy = policyOf(registry)
   const principal = principalOf(claims) ?? { subject: '', key: '', claims }
-  const asker = { principal, view, era: 'stateful', address: '' } as const
+  const asker = { principal, view, era, address: '' }
   return new Map(
     [...all.values()].flatMap((offer): readonly (readonly [string, boolean])[] => {
       if (offer.withheld !== undefined) return []
@@ -75,22 +76,40 @@ const callable = (registry: Registry, all: Offers, { claims, view }: PolicyTest)
   )
 }
 
+type Gains = Omit<SampleChange, 'test'>
+
 const sampleChange = (
   test: PolicyTest,
   before: Registry,
   after: Registry,
   offered: { readonly before: Offers; readonly after: Offers },
 ): SampleChange => {
-  const old = callable(before, offered.before, test)
-  const now = callable(after, offered.after, test)
-  const both = [...now.keys()].filter((tool) => old.has(tool))
+  const of = (era: Era): Gains => {
+    const old = callable(before, offered.before, test, era)
+    const now = callable(after, offered.after, test, era)
+    const both = [...now.keys()].filter((tool) => old.has(tool))
+    return {
+      ...difference([...old.keys()], [...now.keys()]),
+      confirmed: both.filter((tool) => now.get(tool) === true && old.get(tool) === false),
+      unconfirmed: both.filter((tool) => now.get(tool) === false && old.get(tool) === true),
+    }
+  }
+  const [stateful, stateless] = [of('stateful'), of('stateless')]
+  const inBoth = (what: keyof Gains): readonly string[] => together(stateful[what], stateless[what])
   return {
     test: test.name,
-    ...difference([...old.keys()], [...now.keys()]),
-    confirmed: both.filter((tool) => now.get(tool) === true && old.get(tool) === false),
-    unconfirmed: both.filter((tool) => now.get(tool) === false && old.get(tool) === true),
+    added: inBoth('added'),
+    removed: inBoth('removed'),
+    confirmed: inBoth('confirmed'),
+    unconfirmed: inBoth('unconfirmed'),
   }
 }
+
+/** Rules may look at the era. */
+const together = (stateful: readonly string[], stateless: readonly string[]): readonly string[] => [
+  ...stateful.map((tool) => (stateless.includes(tool) ? tool : `${tool} (stateful clients)`)),
+  ...stateless.filter((tool) => !stateful.includes(tool)).map((tool) => `${tool} (stateless clients)`),
+]
 
 /** Every rule in one line, under where it stands; a rule that moved within its list is the same. */
 const rulesOf = ({ gateway, servers, views }: Registry): readonly string[] => [

@@ -51,13 +51,18 @@ const sideOf = async (registry: Registry): Promise<Side> => {
   return { registry, snapshot: snapshot(resources(registry, run, systemCa())) }
 }
 
-const testsOf = async (registry: Registry, known: KnownTools): Promise<readonly Problem[]> => {
+/** Of its own tests, and of rules about tools that nobody has. */
+const policyProblems = async (registry: Registry, known: KnownTools): Promise<readonly Problem[]> => {
   const { offers } = await import('../catalog/offer.ts')
-  const { runPolicyTests } = await import('../policy/check.ts')
+  const { rulesWithoutTools, runPolicyTests } = await import('../policy/check.ts')
   const { namedTool } = await import('../policy/named-tool.ts')
   const { policyOf } = await import('../policy/policy.ts')
   const all = offers(registry, known)
-  return runPolicyTests(registry, policyOf(registry), (name) => all.get(name) ?? namedTool(registry, name), all.keys())
+  const resolve = (name: string) => all.get(name) ?? namedTool(registry, name)
+  return [
+    ...runPolicyTests(registry, policyOf(registry), resolve, all.keys()),
+    ...rulesWithoutTools(registry, (server) => known.get(server)?.map(({ own }) => own)),
+  ]
 }
 
 const lines = (title: string, { added, removed }: Difference, changed: readonly string[] = []): readonly string[] =>
@@ -77,9 +82,16 @@ const sampleLines = ({ test, added, removed, confirmed, unconfirmed }: SampleCha
   ]),
 ]
 
-const asText = (servers: string, { tools, rules, samples, resources, unknown }: PlanChanges): string => {
+const asText = (
+  servers: string,
+  restart: readonly string[],
+  { tools, rules, samples, resources, unknown }: PlanChanges,
+): string => {
   const said = [
     ...(servers === '' ? [] : [`${paint('bold', 'servers')}: ${servers}`]),
+    ...(restart.length === 0
+      ? []
+      : [paint('yellow', `needs a restart, and is refused without one: ${restart.join(', ')}`)]),
     ...lines('rules', rules),
     ...lines('tools', tools),
     ...samples.flatMap(sampleLines),
@@ -103,16 +115,20 @@ export const plan = (): Command =>
       if (before === undefined) return
       const { askDefinitions } = await import('./running-gateway.ts')
       const { knownTools } = await import('../catalog/offer.ts')
-      const { whatChanged } = await import('../load-registry.ts')
+      const { restartNeeded, whatChanged } = await import('../load-registry.ts')
       const { planChanges } = await import('./plan-changes.ts')
       const known = knownTools(await askDefinitions(options.admin ?? before.registry.gateway.admin, file))
       const changes = planChanges(await sideOf(before.registry), await sideOf(next.registry), known)
       const servers = whatChanged(before.registry, next.registry)
-      const failing = await testsOf(next.registry, known)
-      if (options.json === true) print(JSON.stringify({ servers, ...changes, failing }, undefined, 2))
+      const restart = restartNeeded(before.registry, next.registry, next.source).map(({ path }) => path)
+      const problems = await policyProblems(next.registry, known)
+      const failing = problems.filter(({ severity }) => severity === 'error')
+      const warnings = problems.filter(({ severity }) => severity === 'warning')
+      if (options.json === true)
+        print(JSON.stringify({ servers, restart, ...changes, failing, warnings }, undefined, 2))
       else {
-        print(asText(servers, changes))
-        if (failing.length > 0) complain(next.format(failing))
+        print(asText(servers, restart, changes))
+        if (problems.length > 0) complain(next.format(problems))
       }
       if (failing.length > 0) process.exitCode = exitCode.bad
     })

@@ -4,11 +4,20 @@ import { eraText } from './era-text.ts'
 import { paint, printable, table } from './terminal.ts'
 
 /** A client, where its setting goes, and the setting. */
-const clients = (url: string): readonly (readonly [client: string, where: string, setting: string])[] => [
+const clients = (
+  url: string,
+  needToken: boolean,
+): readonly (readonly [client: string, where: string, setting: string])[] => [
   ['Claude Code', '', `claude mcp add --transport http gateway ${url}`],
   ['VS Code', '.vscode/mcp.json', JSON.stringify({ servers: { gateway: { type: 'http', url } } })],
   ['Cursor', '~/.cursor/mcp.json', JSON.stringify({ mcpServers: { gateway: { url } } })],
-  ['MCP Inspector', '', `npx @modelcontextprotocol/inspector --cli ${url} --transport http --method tools/list`],
+  [
+    'MCP Inspector',
+    '',
+    `npx @modelcontextprotocol/inspector --cli ${url} --transport http --method tools/list${
+      needToken ? ' --header "Authorization: Bearer $TOKEN"' : ''
+    }`,
+  ],
 ]
 
 const STATE_STYLES = { up: 'green', degraded: 'yellow', starting: 'yellow', down: 'red', disabled: 'dim' } as const
@@ -58,7 +67,7 @@ export const welcome = (ready: {
   readonly interactive: boolean
 }): string => {
   const { url, admin, status } = ready
-  const settings = clients(url).map(
+  const settings = clients(url, status.auth !== undefined).map(
     ([client, where, setting]) => `${client.padEnd(15)}${where === '' ? '' : `${where}: `}${paint('bold', setting)}`,
   )
   return [

@@ -15,6 +15,13 @@ export class StartProblem extends Error {
 export const errorCode = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 
+/** Why a file cannot be read. */
+export const unreadText = (error: unknown): string => {
+  const code = errorCode(error)
+  if (code === 'ENOENT') return 'there is no such file'
+  return code === 'EISDIR' ? 'it is a directory' : errorText(error)
+}
+
 /** The last line of a text: of what a failed command wrote, the one that says why. */
 export const lastLine = (text: string): string =>
   text

@@ -93,6 +93,9 @@ const drain = async (
   }
 }
 
+/** Of a resource, said once for every subscription; the control plane hears of it, too, and knows the line of the registry. */
+const isRefusal = /^(?:delta|gRPC) config for \S+ rejected: /
+
 /**
  * Resolves once the first Envoy's admin interface answers; from then on an Envoy that ends is started again.
  * @throws StartProblem when it ends before that: its bootstrap is refused or the binary does not run.
@@ -116,7 +119,8 @@ export const superviseEnvoy = async (options: SuperviseEnvoy): Promise<Supervise
   const tell = ({ level, logger, message }: LogLine): void => {
     if (level === 'warn' || level === 'error') lastComplaint = message
     // While it ends, Envoy warns of just that: the signal, and connections that close.
-    const heard = closing.signal.aborted && level === 'warn' ? 'debug' : level
+    const isExpected = closing.signal.aborted || isRefusal.test(message)
+    const heard = isExpected && level === 'warn' ? 'debug' : level
     log[heard](message, { from: 'envoy', ...(logger === '' ? {} : { logger }) })
   }
   const life = async (): Promise<void> => {

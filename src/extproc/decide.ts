@@ -5,6 +5,7 @@ import type { Row, RoutingTable, ServerRow } from '../catalog/routing-table.ts'
 import { verdictOn } from '../catalog/thing.ts'
 import { clientIn } from '../mcp/client-name.ts'
 import { encodeHeaderValue } from '../mcp/header-value.ts'
+import { stringOf } from '../mcp/json-text.ts'
 import type { Message } from '../mcp/message.ts'
 import { type DirectMethod, isDirect } from '../mcp/methods.ts'
 import { paramFault } from '../mcp/param-headers.ts'
@@ -18,6 +19,7 @@ import { isFor } from '../policy/audience.ts'
 import type { Ground } from '../policy/grounds.ts'
 import type { Principal } from '../policy/principal.ts'
 import type { ClientFeature } from '../registry/model.ts'
+import { isConfirmation } from '../sessions/confirmation.ts'
 import type { ClientSession, ServerSession, SessionLookup } from '../sessions/session-table.ts'
 import { type Found, isPublishable, lookUp, lookUpCompleted } from './look-up.ts'
 
@@ -217,13 +219,17 @@ const statefulWay = (
     ? session.servers.get(server.name)
     : undefined
 
-/** Nothing about the request is wrong, the client declared nothing that the server may not ask of it, and no task comes back. */
+/**
+ * Nothing about the request is wrong, the client declared nothing that the server may not ask of it, no task comes back, and no
+ * human's answer comes with it.
+ */
 const hasStatelessWay = (server: ServerRow, row: Row, head: RequestHead, message: Message, bytes: Buffer): boolean =>
   takesStateless(server) &&
   statelessFault(head, message, bytes) === undefined &&
   paramFault(row.params, head.mcpParams, bytes, message.arguments) === undefined &&
   declaredFeatures(bytes, message).every((feature) => server.client.includes(feature)) &&
-  (server.tasks !== true || !declaresTasks(bytes, message))
+  (server.tasks !== true || !declaresTasks(bytes, message)) &&
+  (message.requestState === undefined || !isConfirmation(stringOf(bytes, message.requestState)))
 
 const takesStateless = ({ cluster, eras }: ServerRow): boolean => cluster !== undefined && eras.has('stateless')
 

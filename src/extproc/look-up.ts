@@ -1,5 +1,6 @@
 /** What a request names: its row in the routing table, and where in the bytes the name stands. */
 import { type Row, type RoutingTable, resourceRow, type TemplateRow } from '../catalog/routing-table.ts'
+import { completed } from '../mcp/completed.ts'
 import { stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import { type DirectMethod, type Kind, methods } from '../mcp/methods.ts'
@@ -30,21 +31,18 @@ export const lookUp = (
 }
 
 /** What is to be completed: a prompt's argument or a template's variable. */
-export const lookUpCompleted = (
-  table: RoutingTable,
-  era: Era,
-  { refName, refUri }: Message,
-  bytes: Buffer,
-): Found | undefined =>
-  refUri === undefined
-    ? find('prompts', era, refName, bytes, (name) => table.prompts.get(name))
-    : find(
+export const lookUpCompleted = (table: RoutingTable, era: Era, message: Message, bytes: Buffer): Found | undefined => {
+  const ref = completed(message, bytes)
+  return ref?.kind === 'resources'
+    ? find(
         'resources',
         era,
-        refUri,
+        ref.at,
         bytes,
         (uri) => table.templates.find(({ exposed }) => exposed === uri) ?? resourceRow(table, uri),
       )
+    : find('prompts', era, ref?.at, bytes, (name) => table.prompts.get(name))
+}
 
 const find = (
   kind: Kind,

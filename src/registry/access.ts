@@ -45,7 +45,8 @@ export const rulesAccess = (
 
 const rule = (inspection: Inspection, path: Path, sheet: RuleSheet): Rule => {
   const { tools, prompts, resources } = sheet
-  if (!inspection.isWritten([...path, 'allow']) && !inspection.isWritten([...path, 'when'])) {
+  const says = inspection.isWritten([...path, 'allow']) || inspection.isWritten([...path, 'when'])
+  if (!says && !inspection.isBroken(path)) {
     inspection.errorAtKey(path, 'a rule needs allow or when', 'allow: anyone is for everybody')
   }
   const when = sheet.when === undefined ? undefined : expression(inspection, [...path, 'when'], sheet.when)
@@ -80,7 +81,10 @@ const conditions = (inspection: Inspection, path: Path, sheet: ConditionsSheet):
       return written === undefined ? [] : [{ of, path: '', values: values(inspection, [...path, of], written) }]
     }),
     ...Object.entries(sheet.claims ?? {}).map(([claim, written]): Condition => {
-      return { of: 'claim', path: claim, values: values(inspection, [...path, 'claims', claim], written) }
+      const here = [...path, 'claims', claim]
+      if (claim.startsWith('claims.'))
+        inspection.warning(here, 'the path begins inside the token', 'leave "claims." away')
+      return { of: 'claim', path: claim, values: values(inspection, here, written) }
     }),
   ]
   if (made.length === 0 && !inspection.isBroken(path)) {

@@ -48,8 +48,9 @@ const checkUrl = (inspection: Inspection, path: Path, url: string | undefined): 
     inspection.warning(['gateway', 'url'], 'tokens travel unencrypted', 'use https')
   }
   if (pathname.endsWith('/')) {
+    const odd = pathname === '/' ? 'has no path' : 'ends in a slash'
     const hint = 'agents connect at /mcp, such as https://mcp.example.com/mcp'
-    inspection.warning(['gateway', 'url'], 'tokens are for exactly this address, and it ends in a slash', hint)
+    inspection.warning(['gateway', 'url'], `tokens are for exactly this address, and it ${odd}`, hint)
   }
 }
 
@@ -61,16 +62,33 @@ const keySet = (inspection: Inspection, path: Path, written: string | undefined)
   }
   const text = inspection.read(path, written)
   if (text === undefined) return undefined
-  if (isKeySet(text)) return { kind: 'file', text }
-  return inspection.error(path, 'the file must hold a JSON Web Key Set', '{ "keys": [ … ] } with a key at least')
+  const keys = keysIn(text)
+  if (keys === undefined) {
+    return inspection.error(path, 'the file must hold a JSON Web Key Set', '{ "keys": [ … ] } with a key at least')
+  }
+  if (keys.every((key) => 'k' in key)) {
+    const hint = "it takes the issuer's public keys: RSA, EC or OKP"
+    return inspection.error(path, 'the file holds shared secrets alone, which no token is verified with', hint)
+  }
+  if (keys.some((key) => 'd' in key || 'k' in key)) {
+    inspection.warning(
+      path,
+      'the file holds private keys or shared secrets, which are not used',
+      'keep public keys only',
+    )
+  }
+  return { kind: 'file', text }
 }
 
-const isKeySet = (text: string): boolean => {
+/** Undefined: it is no key set, or an empty one. */
+const keysIn = (text: string): readonly object[] | undefined => {
   const value = parse(text)
-  if (typeof value !== 'object' || value === null || !('keys' in value)) return false
-  const { keys } = value
-  return Array.isArray(keys) && keys.length > 0 && keys.every((key) => typeof key === 'object' && key !== null)
+  if (typeof value !== 'object' || value === null || !('keys' in value) || !Array.isArray(value.keys)) return undefined
+  const keys: readonly unknown[] = value.keys
+  return keys.length > 0 && keys.every(isObject) ? keys : undefined
 }
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 const parse = (text: string): unknown => {
   try {

@@ -19,7 +19,7 @@ export const excerpt = (text: string, place: Place): string | undefined => {
   const { document, errors } = readSyntax(text)
   const lines = text.split('\n')
   const line = lines[place.line - 1]?.trimEnd()
-  if (document === undefined || errors.length > 0 || line === undefined) return undefined
+  if (document === undefined || errors.length > 0 || line === undefined || line === '') return undefined
   const from = lines.slice(0, place.line - 1).reduce((sum, { length }) => sum + length + 1, 0)
   const shown = Array.from({ length: line.length }, (_, at) =>
     /[\s:{}[\],-]/.test(line[at] ?? '') ? (line[at] ?? '') : ' ',

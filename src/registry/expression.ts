@@ -83,16 +83,28 @@ const mistake = (source: string, error: unknown): Form<never> => {
   const lines = before.split('\n')
   const column = (lines.at(-1)?.length ?? 0) + 1
   const where = source.trim().includes('\n') ? `line ${lines.length}, column ${column}` : `column ${column}`
-  return bad(`${plain(summary)}, at ${where} of the expression`, advice(code, summary))
+  return bad(`${plain(summary)}, at ${where} of the expression`, advice(code, summary) ?? habit(source, before.length))
 }
 
+const withoutArguments = 'arguments cannot be looked at: lists have none'
+
 const advice = (code: string, summary: string): string | undefined => {
+  if (code === 'no_such_key' && /\b(arguments|args|params|body)$/.test(summary)) return withoutArguments
+  if (code === 'unknown_variable' && /\b(arguments|args|params|body)$/.test(summary)) return withoutArguments
   if (code === 'no_such_key' || code === 'unknown_variable' || code === 'no_matching_overload') {
     const word = /(\w+)(?:\(.*)?'?$/.exec(summary)?.[1] ?? ''
     const near = didYouMean(word, code === 'unknown_variable' ? variables : words)
     if (near !== undefined && near !== word) return `did you mean "${near}"?`
   }
   return code === 'unknown_variable' ? `there are ${variables.join(', ')}` : undefined
+}
+
+/** What other languages write, where CEL stumbled over it or just behind it. */
+const habit = (source: string, at: number): string | undefined => {
+  if (/^=(?!=)/.test(source.slice(at))) return 'equal is =='
+  return /\b(and|or|not)\b/i.test(source.slice(Math.max(0, at - 4), at + 4))
+    ? 'and is &&, or is ||, not is !'
+    : undefined
 }
 
 /** The library's words, which start with a capital here and there; `$tool` is how it calls the type of `tool`. */

@@ -2,7 +2,7 @@
 import type { z } from 'zod'
 import { didYouMean } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
-import { unknownKeyHint } from './known-keys.ts'
+import { exampleAt, unknownKeyHint } from './known-keys.ts'
 import { keyText, type Path } from './place.ts'
 import { type Sheet, schema } from './schema.ts'
 import { unreadable, type Value } from './written.ts'
@@ -73,21 +73,38 @@ const kindOf = (value: unknown): string => {
   return typeof value === 'string' ? 'a text' : `a ${typeof value}`
 }
 
+const eachItem = 'begin each with "- "'
+
+const howToWrite = (expected: string, value: Value, path: Path): string | undefined => {
+  if (expected === 'a list') return typeof value === 'string' ? 'write [ … ]' : eachItem
+  return expected === 'keys and values' ? exampleAt(path) : undefined
+}
+
+/** `access: { tools: … }`, where one rule is written and a list of them is meant. */
+const isRuleWithoutList = (path: Path, value: unknown): boolean =>
+  path.at(-1) === 'access' &&
+  isContainer(value) &&
+  !Array.isArray(value) &&
+  !Object.hasOwn(value, 'roles') &&
+  ['tools', 'prompts', 'resources', 'allow', 'when', 'confirm'].some((key) => Object.hasOwn(value, key))
+
 const report = ({ issue, path }: Finding, root: Value, inspection: Inspection): undefined => {
   const value = valueAt(root, path)
   if (value === unreadable) return undefined
   switch (issue.code) {
     case 'unrecognized_keys':
+      if (isRuleWithoutList(path, value)) return inspection.error(path, 'must be a list of rules', eachItem)
       for (const key of issue.keys) unknownKey(path, key, value, inspection)
       return undefined
     case 'invalid_type':
     case 'invalid_union': {
+      if (value === undefined && isRuleWithoutList(path.slice(0, -1), valueAt(root, path.slice(0, -1))))
+        return undefined
       if (value === undefined) return inspection.errorAtKey(path.slice(0, -1), `"${path.at(-1)}" is missing`)
       if (value === null) return inspection.error(path, 'has no value', 'give it one, or remove the key')
       const expected =
         issue.code === 'invalid_union' ? eitherOf(issue, path) : (kinds[issue.expected] ?? issue.expected)
-      const hint = expected === 'a list' && typeof value === 'string' ? 'write [ … ]' : undefined
-      return inspection.error(path, `must be ${expected}, not ${kindOf(value)}`, hint)
+      return inspection.error(path, `must be ${expected}, not ${kindOf(value)}`, howToWrite(expected, value, path))
     }
     case 'invalid_value': {
       const words = issue.values.map(String)

@@ -52,6 +52,9 @@ export const gateway = (inspection: Inspection, sheet: GatewaySheet, overrides: 
 }
 
 const auditTarget = (inspection: Inspection, path: Path, written: string): AuditTarget | undefined => {
+  if (written === 'true' || written === 'false') {
+    return inspection.error(path, 'must be the path of a file, or -', 'such as audit.jsonl')
+  }
   const to = written === '-' ? written : inspection.appendable(path, written)
   return to === undefined ? undefined : { to, place: inspection.keyPlace(path) }
 }

@@ -1,7 +1,7 @@
 /** Which keys the schema knows at a path, and where a key would belong: what "did you mean" chooses from. */
 import { z } from 'zod'
 import { didYouMean } from './did-you-mean.ts'
-import { type Path, pathText } from './place.ts'
+import { keyText, type Path, pathText } from './place.ts'
 import { schema } from './schema.ts'
 
 /** A schema without the wrappers that say when a value may be absent or how it is read; of several forms the one that is keys, or a list. */
@@ -45,14 +45,39 @@ const homes = (): readonly { readonly path: Path; readonly key: string }[] => {
   return visit(schema, []).toSorted((a, b) => a.path.length - b.path.length)
 }
 
+/** The first key that may stand at a path, as an example; undefined: any may, or none. */
+export const exampleAt = (path: Path): string | undefined => {
+  const [first] = keysAt(path)
+  return path.length === 0 || first === undefined ? undefined : `such as { ${first}: … }`
+}
+
+const isServer = ([section, , ...rest]: Path): boolean => section === 'servers' && rest.length === 0
+const isRule = (path: Path): boolean => path.at(-2) === 'access' && typeof path.at(-1) === 'number'
+const isOAuth = (path: Path): boolean => path.at(-1) === 'oauth' || path.at(-1) === 'exchange'
+
+/** Keys that other programs have, or that one could expect, and what stands for them here. */
+const instead: readonly (readonly [key: RegExp, at: (path: Path) => boolean, hint: string])[] = [
+  [/^(deny|effect)$/, isRule, 'rules only allow: what none of them allows is denied'],
+  [/^confirm$/, isServer, 'a rule of its access says so'],
+  [/^auth$/, isServer, 'credential lets the gateway in at the server, gateway.auth agents at the gateway'],
+  [/^headers$/, isServer, 'credential adds a header, forward lets those of clients through'],
+  [/^servers$/, ([section]) => section === 'views', 'tools, prompts and resources say what is in a view'],
+  [/^env$/, (path) => path.includes('credential'), 'a variable is written as a text: "${NAME}"'],
+  [/^token[_-]?(url|uri|endpoint)$/i, isOAuth, 'did you mean "token"?'],
+  [/^client[_-]?secret$/i, isOAuth, 'did you mean "secret"?'],
+]
+
 /** What to do about an unknown key, if anything sensible can be said. */
 export const unknownKeyHint = (path: Path, key: string): string | undefined => {
   if (key.includes(':')) return 'a space is missing after the ":"'
+  const other = instead.find(([named, at]) => named.test(key) && at(path))
+  if (other !== undefined) return other[2]
   const near = didYouMean(key, keysAt(path))
   if (near !== undefined) return `did you mean "${near}"?`
+  if (path.at(-1) === 'allow') return `claims looks at any claim: claims: { ${keyText(key)}: … }`
   const home = homes().find((known) => known.key === key)
   if (home === undefined) return undefined
-  return home.path.length === 0 ? 'it belongs at the start of the line' : `it belongs under ${homeText(home.path)}`
+  return home.path.length === 0 ? 'it belongs at the top level' : `it belongs under ${homeText(home.path)}`
 }
 
 const homeText = (path: Path): string => pathText(path).replace('["<name>"]', '.<name>')

@@ -39,7 +39,7 @@ const common = (
   const has = (key: string): boolean => inspection.isWritten([...path, key])
   if (has('per') && !has('calls')) inspection.error([...path, 'per'], 'per needs calls', 'add calls, such as 10/s')
   else if (Object.keys(sheet).every((key) => !has(key)) && !inspection.isBroken(path)) {
-    inspection.error(path, 'says nothing')
+    inspection.error(path, 'says nothing', 'add calls, such as 10/s')
   }
   return {
     ...(calls === undefined ? {} : { rate: rate(inspection, path, calls, per) }),

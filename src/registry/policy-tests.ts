@@ -1,5 +1,5 @@
 /** The `tests:` section: sample claims and what must come of them. */
-import { type ClaimsRead, isRead } from './claims-read.ts'
+import { type ClaimsRead, namesBeside, unreadClaims } from './claims-read.ts'
 import { didYouMean } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
 import { type Json, type PolicyTest } from './model.ts'
@@ -61,12 +61,11 @@ const claimsIn = (text: string): Claims | undefined => {
 /** Of a whole token kept in a file only what looks mistyped is worth a word. */
 const warnOfClaims = (inspection: Inspection, path: Path, claims: Claims, read: ClaimsRead, inFile: boolean): void => {
   if (read === 'any') return
-  for (const name of Object.keys(claims)) {
-    if (isRead(name, read)) continue
-    const near = didYouMean(name, read)
+  for (const names of unreadClaims(claims, read)) {
+    const near = didYouMean(names.at(-1) ?? '', namesBeside(names, read))
     if (near === undefined && inFile) continue
     const hint = near === undefined ? undefined : `did you mean "${near}"?`
-    inspection.warning([...path, name], 'no rule looks at this claim', hint)
+    inspection.warning([...path, ...names], 'no rule looks at this claim', hint)
   }
 }
 

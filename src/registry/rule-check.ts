@@ -86,9 +86,16 @@ const warnOfHidden = (inspection: Inspection, path: Path, sheet: RuleSheet, show
     if (written === undefined) continue
     const included = anyOf(shown[kind].include)
     const excluded = anyOf(shown[kind].exclude)
+    const renamed = new Map([...shown[kind].rename].map(([own, to]) => [to, own]))
     for (const [index, pattern] of listOf(written).entries()) {
+      const own = shown[kind].rename.has(pattern) ? undefined : renamed.get(pattern)
+      if (own !== undefined) {
+        const here = itemPath([...path, kind], written, index)
+        inspection.warning(here, "rules take the server's own names, and this is a new one", `did you mean "${own}"?`)
+        continue
+      }
       if (pattern === '' || !(excluded(pattern) || (!pattern.includes('*') && !included(pattern)))) continue
-      inspection.warning(itemPath([...path, kind], written, index), `${kind} of this server hides all that it matches`)
+      inspection.warning(itemPath([...path, kind], written, index), `${kind}: of this server hides all that it matches`)
     }
   }
 }

@@ -5,8 +5,8 @@ import { count, duration, flag, path, patterns, rate, size, text, word, words } 
 import { readSecureUrl } from './url.ts'
 
 /** One word that a key may hold beside other forms: as a text with a meaning, other forms of it stay recognisable. */
-const only = <Word extends string>(meant: Word) =>
-  text((written) => (written === meant ? good(meant) : bad(`must be ${meant}`, near(written, meant)))).meta({
+const only = <Word extends string>(meant: Word, forms: string = meant, hint?: string) =>
+  text((written) => (written === meant ? good(meant) : bad(`must be ${forms}`, near(written, meant) ?? hint))).meta({
     enum: [meant],
   })
 
@@ -52,7 +52,7 @@ const conditions = z
     description:
       'What the token must say. Every key must hold; of its values one is enough. A claim that is one text counts as a list of one.',
   })
-const allow = z.union([only('anyone'), conditions]).meta({
+const allow = z.union([only('anyone', 'anyone or conditions', 'such as { groups: dev }'), conditions]).meta({
   id: 'allow',
   description: '`anyone`, or [conditions](#conditions) on what the token says.',
 })
@@ -75,7 +75,7 @@ export const rules = z.array(rule)
 
 export const serverAccess = z
   .union([
-    only('roles'),
+    only('roles', 'roles, { roles: client } or a list of rules'),
     z.strictObject({
       roles: z.string().describe("The client of the token whose roles count; default: the server's name."),
     }),

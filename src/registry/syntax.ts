@@ -26,8 +26,12 @@ export interface Syntax {
 
 /** Messages of the parser that quote the file, or that speak to programmers, are replaced. */
 const messages: Partial<Record<ErrorCode, { readonly message: string; readonly hint?: string }>> = {
-  UNEXPECTED_TOKEN: { message: 'this does not belong here', hint: 'a text with special characters must be in quotes' },
+  UNEXPECTED_TOKEN: {
+    message: 'this does not belong here',
+    hint: 'a text with special characters must be in quotes, all of it',
+  },
   BAD_DQ_ESCAPE: { message: 'unknown escape sequence', hint: "inside '…' a backslash is just a backslash" },
+  BAD_ALIAS: { message: 'a text cannot start with *', hint: 'put it in quotes, such as "*"' },
   BAD_SCALAR_START: { message: 'a text cannot start with this character', hint: 'put it in quotes' },
   BAD_DIRECTIVE: { message: 'unknown % directive' },
   TAG_RESOLVE_FAILED: { message: 'tags (!…) are not supported' },

@@ -111,7 +111,13 @@ export const readWritten = (document: Document, options: WrittenOptions): Value 
     inspection.note(path, { key, value: start(node), variable: false })
     if (isAlias(node)) {
       const target = anchors.get(node.source)
-      if (target === undefined) return wrong(start(node), path, 'this alias has no anchor before it')
+      if (target === undefined)
+        return wrong(
+          start(node),
+          path,
+          'this alias has no anchor before it',
+          'a text that starts with * must be in quotes',
+        )
       if (open.has(target)) return wrong(start(node), path, 'this alias contains itself')
       insideAliases += 1
       const value = read(target, path, key, depth)

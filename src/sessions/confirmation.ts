@@ -48,6 +48,12 @@ export interface ConfirmationOptions {
   readonly now: () => number
 }
 
+/** In front of what is sealed, so that it is known for what it is also where nobody has to confirm anything any more. */
+const PREFIX = 'confirm.'
+
+/** Whether a client's state is one of these, or wants to be. */
+export const isConfirmation = (state: string): boolean => state.startsWith(PREFIX)
+
 /** Of one principal; beyond that its oldest have to be asked for again. */
 const MOST_OPEN = 1024
 const SWEEP_MS = 60_000
@@ -82,7 +88,8 @@ export const confirmations = ({ key, limitMs, inputMs, now }: ConfirmationOption
     const nowMs = now()
     sweep(nowMs)
     const expiresMs = nowMs + forMs
-    return box.seal(JSON.stringify([expiresMs, remember(call.principal, expiresMs), stage, state, ...bound(call)]))
+    const id = remember(call.principal, expiresMs)
+    return PREFIX + box.seal(JSON.stringify([expiresMs, id, stage, state, ...bound(call)]))
   }
 
   return {
@@ -90,7 +97,7 @@ export const confirmations = ({ key, limitMs, inputMs, now }: ConfirmationOption
     asked: (call) => seal(call, 'asked', limitMs(), null),
     confirmed: (call, state) => seal(call, 'confirmed', Math.max(limitMs(), inputMs()), state ?? null),
     open(sealed, call) {
-      const text = box.open(sealed)
+      const text = isConfirmation(sealed) ? box.open(sealed.slice(PREFIX.length)) : undefined
       const [expiresMs, id, stage, state, ...rest]: unknown[] = text === undefined ? [] : parsed(text)
       if (typeof expiresMs !== 'number' || typeof id !== 'string') return { is: 'invalid' }
       const [principal, view, ...others] = bound(call)

@@ -9,8 +9,8 @@ const ISSUER = 'issuer'
 /** Remembered by each of Envoy's workers, the latest ones. */
 const TOKENS = 1000
 
-/** Not the parameters of the query, not a cookie. The name of the scheme has no case (RFC 9110 11.1). */
-const fromHeaders = ['Bearer ', 'bearer '].map((prefix) => ({ name: 'Authorization', value_prefix: prefix }))
+/** Not the parameters of the query, not a cookie. The name of the scheme has no case (RFC 9110 11.1), but nobody mixes it. */
+const fromHeaders = ['Bearer ', 'bearer ', 'BEARER '].map((prefix) => ({ name: 'Authorization', value_prefix: prefix }))
 
 /** Envoy fetches no keys, so that there is one place that does, and that says why it can't. */
 const provider = ({ issuer, skewMs }: Auth, jwks: string): Message => ({

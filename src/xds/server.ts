@@ -3,6 +3,7 @@ import type { AccessLogEntry } from './access-log-entry.ts'
 import { deltaResponse, type EnvoyNode } from './discovery.ts'
 import { type AccessLogCall, type AdsCall, type Incoming, listen } from './grpc-services.ts'
 import { learn, noVerdicts, pruned, type Verdicts } from './quarantine.ts'
+import { refusalText } from './refusal-text.ts'
 import { fitted, type Snapshot } from './snapshot.ts'
 import { type EnvoyStatus, envoyStatus, hasAnswered, hasApplied, type Nack } from './status.ts'
 import type { Effect, Event, Stream } from './stream.ts'
@@ -89,7 +90,7 @@ export const serveXds = async ({ socketPath, log }: XdsOptions): Promise<XdsServ
 
   const refused = (node: string, { type, name, message, entry }: Extract<Effect, { kind: 'refused' }>) => {
     const { version = '', place, path } = entry ?? {}
-    log.warn(`Envoy refused ${shortName(type)} ${name}: ${message}`, { node, path, line: place?.line })
+    log.warn(`Envoy refused ${shortName(type)} ${name}: ${refusalText(message)}`, { node, path, line: place?.line })
     const origin = { ...(place === undefined ? {} : { place }), ...(path === undefined ? {} : { path }) }
     nacked.tell({ node, type: messageName(type), name, version, message, ...origin })
   }
