@@ -13,11 +13,11 @@ import type {
   StatusProblem,
   ToolStatus,
 } from './admin/status.ts'
-import type { Upstream } from './broker/upstream.ts'
 import type { Catalogue } from './catalog/catalogue.ts'
 import type { Era } from './mcp/versions.ts'
 import { rulesWithoutTools } from './policy/check.ts'
 import type { Problem, Registry, Server } from './registry/model.ts'
+import type { Upstream } from './upstreams/upstream.ts'
 import { refusalText } from './xds/refusal-text.ts'
 
 /** What the parts say at one moment. */

@@ -1,20 +1,20 @@
 /** Merging servers' lists: order, names, clashes, selection, raw bytes, templates, paging. */
 import fc from 'fast-check'
 import t from 'tap'
+import { pageOf } from '../src/broker/paging.ts'
 import { strictest } from '../src/catalog/caching.ts'
-import { type Catalogue, emptyCatalogue, mergeCatalogue, type MergedList } from '../src/catalog/catalogue.ts'
+import { type Catalogue, emptyCatalogue, type MergedList, mergeCatalogue } from '../src/catalog/catalogue.ts'
 import { changedLists } from '../src/catalog/changed-lists.ts'
 import { resourceRow } from '../src/catalog/routing-table.ts'
-import { visible } from '../src/catalog/visible.ts'
-import { nobody } from '../src/broker/caller.ts'
 import { capabilityNames, parsePage, type ServerCatalogue } from '../src/catalog/server-catalogue.ts'
 import { templateMatches, templateParts } from '../src/catalog/uri-template.ts'
-import { pageOf } from '../src/broker/paging.ts'
-import { parseRegistry } from '../src/registry/parse.ts'
+import { visible } from '../src/catalog/visible.ts'
+import { nobody } from '../src/clients/caller.ts'
 import type { Era } from '../src/mcp/versions.ts'
 import type { Asker } from '../src/policy/asker.ts'
 import { ANYBODY, type Claims } from '../src/policy/principal.ts'
 import type { CachePolicy, Registry } from '../src/registry/model.ts'
+import { parseRegistry } from '../src/registry/parse.ts'
 
 const registryOf = (servers: string): Registry => {
   const parsed = parseRegistry(`servers:\n${servers}`, {

@@ -1,19 +1,11 @@
 /** What servers are shown: tokens of our own kept fresh, callers' tokens exchanged, and who counts as the same caller. */
 import t from 'tap'
-import { type Caller, nobody } from '../src/broker/caller.ts'
-import { callerKey } from '../src/broker/caller-key.ts'
-import { callerUpstreams } from '../src/broker/caller-upstreams.ts'
-import { ClientState } from '../src/broker/client-session.ts'
-import {
-  failed,
-  type Upstream,
-  type UpstreamCall,
-  type UpstreamEvents,
-  type UpstreamStatus,
-} from '../src/broker/upstream.ts'
 import type { ServerCatalogue } from '../src/catalog/server-catalogue.ts'
+import { type Caller, nobody } from '../src/clients/caller.ts'
+import { callerKey } from '../src/clients/caller-key.ts'
+import { ClientState } from '../src/clients/client-session.ts'
 import { credentials } from '../src/credentials/credentials.ts'
-import { exchanger, type Exchanged } from '../src/credentials/exchange.ts'
+import { type Exchanged, exchanger } from '../src/credentials/exchange.ts'
 import {
   CLIENT_CREDENTIALS,
   type Issued,
@@ -25,6 +17,14 @@ import { tokenFetch } from '../src/credentials/token-fetch.ts'
 import { tokenSource } from '../src/credentials/token-source.ts'
 import { principalOf } from '../src/policy/principal.ts'
 import { type HttpServer, type OAuthClient, Secret } from '../src/registry/model.ts'
+import { callerUpstreams } from '../src/upstreams/caller-upstreams.ts'
+import {
+  failed,
+  type Upstream,
+  type UpstreamCall,
+  type UpstreamEvents,
+  type UpstreamStatus,
+} from '../src/upstreams/upstream.ts'
 import {
   refuses,
   startAuthorizationServer,

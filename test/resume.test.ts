@@ -1,11 +1,12 @@
 /** Streams that outlive their connections: what a client gets that comes back, and how servers are asked for the rest. */
-import { createServer, type ServerResponse } from 'node:http'
+
 import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
 import { mock } from 'node:test'
 import fc from 'fast-check'
 import t from 'tap'
-import { ClientStreams, type Resumption } from '../src/broker/client-streams.ts'
-import { EventStore } from '../src/broker/event-store.ts'
+import { ClientStreams, type Resumption } from '../src/clients/client-streams.ts'
+import { EventStore } from '../src/clients/event-store.ts'
 import { sdkV1, sdkV2 } from './support/clients.ts'
 import type { Connection } from './support/event-client.ts'
 import { openEvents } from './support/event-client.ts'

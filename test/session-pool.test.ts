@@ -1,8 +1,8 @@
 /** Stateless clients at a stateful server: sessions shared out, calls that wait for input, and what comes back with a state that is not theirs. */
 import fc from 'fast-check'
 import t from 'tap'
-import { failed } from '../src/broker/upstream.ts'
 import type { PoolOptions } from '../src/registry/model.ts'
+import { failed } from '../src/upstreams/upstream.ts'
 import { type ArrivedCall, type Got, poolClient, pooledServer, type Sent } from './support/pooled-server.ts'
 import { asObject, type JsonObject } from './support/raw-json.ts'
 

@@ -1,13 +1,13 @@
 /** Stateless clients at the broker: the validation ladder, what it answers itself, what it hands on, and listen streams. */
 import t from 'tap'
-import type { Outcome } from '../src/broker/upstream.ts'
+import type { Outcome } from '../src/upstreams/upstream.ts'
 import { request } from './support/http-request.ts'
 import { connect } from './support/raw-client.ts'
 import type { JsonObject, Message } from './support/raw-json.ts'
 import { rawMember } from './support/raw-json.ts'
-import { scriptedBroker, type ScriptedServer } from './support/scripted-broker.ts'
-import { sentinel, stateless } from './support/stateless-client.ts'
+import { type ScriptedServer, scriptedBroker } from './support/scripted-broker.ts'
 import type { ListenStream, StatelessReply, StatelessSending } from './support/stateless-client.ts'
+import { sentinel, stateless } from './support/stateless-client.ts'
 
 const meta = (name: string): string => `io.modelcontextprotocol/${name}`
 const VERSION = '2026-07-28'

@@ -1,12 +1,12 @@
 /** Child processes and the two eras: how it is found out which one a process speaks, and what a pipe needs that HTTP does not. */
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { nobody } from '../src/broker/caller.ts'
-import { spawnStdio, type StdioProcess } from '../src/broker/stdio-process.ts'
-import { stdioUpstream } from '../src/broker/stdio-upstream.ts'
-import type { Outcome, StatelessCall } from '../src/broker/upstream.ts'
+import { nobody } from '../src/clients/caller.ts'
 import type { Era } from '../src/mcp/versions.ts'
 import type { StdioServer } from '../src/registry/model.ts'
+import { type StdioProcess, spawnStdio } from '../src/upstreams/stdio-process.ts'
+import { stdioUpstream } from '../src/upstreams/stdio-upstream.ts'
+import type { Outcome, StatelessCall } from '../src/upstreams/upstream.ts'
 import { httpServer } from './support/registry-value.ts'
 import { waitingRoom } from './support/waiting-room.ts'
 

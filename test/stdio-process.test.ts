@@ -9,10 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { spawnStdio, type StdioCommand, type StdioLog } from '../src/broker/stdio-process.ts'
 import { backOffMs, keepRunning } from '../src/process/keep-running.ts'
 import { lineSplitter } from '../src/process/line-splitter.ts'
 import { which } from '../src/process/which.ts'
+import { type StdioCommand, type StdioLog, spawnStdio } from '../src/upstreams/stdio-process.ts'
 
 /** Longest that anything may outlive its parent. */
 const SURVIVAL_MS = 2_000

@@ -1,10 +1,10 @@
 /** Tells those who listen that their lists are other ones: each of what they are offered, and of nothing else. */
 import type { Catalogue } from '../catalog/catalogue.ts'
 import { changedLists, differentLists } from '../catalog/changed-lists.ts'
+import type { Caller } from '../clients/caller.ts'
+import type { ClientState } from '../clients/client-session.ts'
 import type { Kind } from '../mcp/methods.ts'
-import type { Caller } from './caller.ts'
 import type { CallerCatalogues } from './caller-catalogues.ts'
-import type { ClientState } from './client-session.ts'
 import type { Listeners } from './listeners.ts'
 
 interface Options {

@@ -3,32 +3,29 @@ import { randomBytes } from 'node:crypto'
 import { type Catalogue, emptyCatalogue, mergeCatalogue } from '../catalog/catalogue.ts'
 import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
 import { visible } from '../catalog/visible.ts'
+import type { Caller } from '../clients/caller.ts'
+import { ClientState, type HearingRights } from '../clients/client-session.ts'
+import type { Held } from '../clients/event-store.ts'
 import { members, stringOf } from '../mcp/json-text.ts'
 import { isFor } from '../policy/audience.ts'
 import { judge } from '../policy/judge.ts'
-import type { Registry, Server } from '../registry/model.ts'
+import type { Registry } from '../registry/model.ts'
 import type { Confirmations } from '../sessions/confirmation.ts'
 import type { ClientSession, SessionTable } from '../sessions/session-table.ts'
+import { ask } from '../upstreams/questions.ts'
+import type { MakeUpstream, Upstream, UpstreamEvents } from '../upstreams/upstream.ts'
 import { announcer } from './announcer.ts'
-import { hear } from './calls.ts'
 import { callLimits } from './call-limits.ts'
-import type { Caller } from './caller.ts'
 import { callerCatalogues } from './caller-catalogues.ts'
-import { ClientState, type HearingRights } from './client-session.ts'
+import { hear } from './calls.ts'
 import type { Context } from './context.ts'
-import type { Held } from './event-store.ts'
 import { listeners as makeListeners } from './listen.ts'
-import { ask } from './questions.ts'
 import { conversation, showing } from './server-entry.ts'
 import type { SessionPool } from './session-pool.ts'
 import { taskIds } from './task-ids.ts'
-import type { Upstream, UpstreamEvents } from './upstream.ts'
 
 const MOST_STREAMS = 1024
 const NONE: ReadonlyMap<string, ServerCatalogue> = new Map()
-
-/** Makes the upstream of a server; chosen by the wiring, since the kinds differ in what they need. */
-export type MakeUpstream = (server: Server, events: UpstreamEvents) => Upstream
 
 interface Options {
   readonly version: string

@@ -1,10 +1,10 @@
 /** What one principal may have under way at once, how large a request a server takes, and how often what only the broker knows of is called. */
 import { buckets, shareOf } from '../catalog/buckets.ts'
-import type { Row, RoutingTable } from '../catalog/routing-table.ts'
+import type { RoutingTable, Row } from '../catalog/routing-table.ts'
+import type { Caller } from '../clients/caller.ts'
 import { isDirect } from '../mcp/methods.ts'
 import type { Limits } from '../registry/model.ts'
 import { type CallRates, callRates } from './call-rates.ts'
-import type { Caller } from './caller.ts'
 import type { Reply } from './reply.ts'
 
 export interface CallLimits {

@@ -1,8 +1,8 @@
 /** The catalogue with what servers offer one caller alone; merged once for all who are offered the same. */
 import type { Catalogue } from '../catalog/catalogue.ts'
 import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
-import type { Caller } from './caller.ts'
-import type { Upstream } from './upstream.ts'
+import type { Caller } from '../clients/caller.ts'
+import type { Upstream } from '../upstreams/upstream.ts'
 
 interface Options {
   readonly upstreams: ReadonlyMap<string, Upstream>

@@ -1,20 +1,20 @@
 /** Requests that one server answers: found in the routing table, given the server's own names, run, and the answer handed on. */
-import type { Row, RoutingTable } from '../catalog/routing-table.ts'
+import type { RoutingTable, Row } from '../catalog/routing-table.ts'
 import { resourceRow } from '../catalog/routing-table.ts'
 import { verdictOn } from '../catalog/thing.ts'
+import type { ClientState } from '../clients/client-session.ts'
 import { completed } from '../mcp/completed.ts'
 import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import type { Kind, MethodName } from '../mcp/methods.ts'
 import type { Asker } from '../policy/asker.ts'
 import { OWN_METHOD, type Verdict } from '../policy/judge.ts'
-import type { ClientState } from './client-session.ts'
-import { ask, withdrawn } from './questions.ts'
+import { ask, withdrawn } from '../upstreams/questions.ts'
+import { isListChanged, type Notification } from '../upstreams/server-message.ts'
+import { forClient, forServer } from '../upstreams/task-names.ts'
+import type { Outcome, Upstream, UpstreamCall } from '../upstreams/upstream.ts'
 import type { BrokerRefusal } from './refusals.ts'
 import type { Reply } from './reply.ts'
-import { isListChanged, type Notification } from './server-message.ts'
-import { forClient, forServer } from './task-names.ts'
-import type { Outcome, Upstream, UpstreamCall } from './upstream.ts'
 
 /** How long a cancelled call may still say something. */
 const AFTER_CANCEL_MS = 1000

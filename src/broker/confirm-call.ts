@@ -1,9 +1,9 @@
 /** Has a human confirm a stateful client's call: asked on the call's own stream, before anything of it goes to a server. */
 import type { Row } from '../catalog/routing-table.ts'
+import type { RunningCall } from '../clients/client-session.ts'
 import { members, stringOf } from '../mcp/json-text.ts'
 import type { MethodName } from '../mcp/methods.ts'
 import { targetOf } from './calls.ts'
-import type { RunningCall } from './client-session.ts'
 import { answerIn, confirmForm, type HumanAnswer, notConfirmed, showsForms } from './confirm-form.ts'
 import type { Incoming } from './incoming.ts'
 

@@ -1,14 +1,14 @@
 /** What the answers to clients are made of; read anew for each request. */
 import type { Catalogue } from '../catalog/catalogue.ts'
+import type { Caller } from '../clients/caller.ts'
+import type { ClientState } from '../clients/client-session.ts'
 import type { Confirmations } from '../sessions/confirmation.ts'
 import type { SessionTable } from '../sessions/session-table.ts'
+import type { Upstream } from '../upstreams/upstream.ts'
 import type { CallLimits } from './call-limits.ts'
-import type { Caller } from './caller.ts'
-import type { ClientState } from './client-session.ts'
 import type { Listeners } from './listeners.ts'
 import type { SessionPool } from './session-pool.ts'
 import type { TaskIds } from './task-ids.ts'
-import type { Upstream } from './upstream.ts'
 
 export interface Context {
   readonly version: string

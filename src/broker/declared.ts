@@ -3,7 +3,7 @@ import { isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import type { ClientFeature } from '../registry/model.ts'
 import type { SessionClaims } from '../sessions/session-id.ts'
-import { clientFeatures } from './questions.ts'
+import { clientFeatures } from '../upstreams/questions.ts'
 
 /** A session's id carries the capabilities; what no server could use is not worth its length. */
 const MOST_CAPABILITY_BYTES = 512

@@ -1,9 +1,9 @@
 /** Who is behind a request to the broker, and what those are told who show no token, or one that does not suffice. */
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Caller } from '../clients/caller.ts'
 import { CLIENT_ADDRESS } from '../mcp/headers.ts'
 import type { Era } from '../mcp/versions.ts'
 import { ANYBODY, type Principal } from '../policy/principal.ts'
-import type { Caller } from './caller.ts'
 
 export type Identified =
   | {

@@ -1,8 +1,9 @@
 /** One message of a client, of either era, and what it is answered with. */
+
+import type { Caller } from '../clients/caller.ts'
+import type { ClientState } from '../clients/client-session.ts'
 import type { Message } from '../mcp/message.ts'
 import type { RequestHead } from '../mcp/request-head.ts'
-import type { Caller } from './caller.ts'
-import type { ClientState } from './client-session.ts'
 import type { Context } from './context.ts'
 import type { Reply } from './reply.ts'
 

@@ -1,27 +1,27 @@
 /** subscriptions/listen, ended here: one stream of ours to each client, fed by the catalogue and by the servers' own news. */
 import type { Catalogue } from '../catalog/catalogue.ts'
 import { changedLists } from '../catalog/changed-lists.ts'
-import { resourceRow, type Row, type RoutingTable } from '../catalog/routing-table.ts'
+import { type RoutingTable, type Row, resourceRow } from '../catalog/routing-table.ts'
 import { verdictOn } from '../catalog/thing.ts'
+import type { Caller } from '../clients/caller.ts'
 import { declaresTasks } from '../mcp/stateless-request.ts'
+import { within } from '../upstreams/pause.ts'
+import type { Upstream } from '../upstreams/upstream.ts'
 import {
   acknowledged,
+  type ListKind,
   listChanged,
   listenEnded,
-  type ListKind,
   parseListenFilter,
   resourceUpdated,
 } from './listen-messages.ts'
 import type { Changed, Listeners } from './listeners.ts'
-import type { Caller } from './caller.ts'
-import { within } from './pause.ts'
 import type { Reply } from './reply.ts'
 import { offersTasksTo } from './stateless-pass.ts'
 import { refuseUndeclared } from './stateless-tasks.ts'
-import { type TaskNews, taskNews } from './task-news.ts'
 import type { Task, TaskIds } from './task-ids.ts'
+import { type TaskNews, taskNews } from './task-news.ts'
 import { mayHaveTask } from './task-rights.ts'
-import type { Upstream } from './upstream.ts'
 
 interface Options {
   readonly upstreams: ReadonlyMap<string, Upstream>

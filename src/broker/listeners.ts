@@ -1,8 +1,9 @@
 /** The streams of stateless clients, as those see them who have something to tell. */
-import type { Message } from '../mcp/message.ts'
+
 import type { Catalogue } from '../catalog/catalogue.ts'
 import type { changedLists } from '../catalog/changed-lists.ts'
-import type { Caller } from './caller.ts'
+import type { Caller } from '../clients/caller.ts'
+import type { Message } from '../mcp/message.ts'
 import type { Reply } from './reply.ts'
 
 /** Which of somebody's lists are other ones now. */

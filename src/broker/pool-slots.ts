@@ -1,12 +1,12 @@
 /** The places of the pool: which session is free for whom, which is given up for another, which has been idle for too long. */
 import { randomBytes } from 'node:crypto'
+import type { Caller } from '../clients/caller.ts'
+import { callerKey } from '../clients/caller-key.ts'
+import { ClientState } from '../clients/client-session.ts'
 import { STATEFUL_VERSIONS } from '../mcp/versions.ts'
 import type { PoolOptions } from '../registry/model.ts'
-import type { Caller } from './caller.ts'
-import { callerKey } from './caller-key.ts'
-import { ClientState } from './client-session.ts'
+import type { Upstream } from '../upstreams/upstream.ts'
 import type { Declared } from './declared.ts'
-import type { Upstream } from './upstream.ts'
 
 /** One session at a server, which the upstream opens with the first call. No id leads to it. */
 export interface PoolSlot {

@@ -2,11 +2,11 @@
 import { members, textOf } from '../mcp/json-text.ts'
 import type { InputRequest } from '../translation/input-request.ts'
 import { statelessResponse } from '../translation/stateless-response.ts'
+import { parseServerMessage } from '../upstreams/server-message.ts'
+import type { Outcome } from '../upstreams/upstream.ts'
 import { gatewayInfo, resultMeta } from './gateway-info.ts'
-import { maySeeUrls } from './pooled-request.ts'
-import { parseServerMessage } from './server-message.ts'
 import type { PooledRequest } from './pooled-request.ts'
-import type { Outcome } from './upstream.ts'
+import { maySeeUrls } from './pooled-request.ts'
 
 /** A request for input as its raw key in `inputRequests` and what stands there. */
 export type Asked = readonly [string, InputRequest]

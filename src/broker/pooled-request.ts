@@ -1,14 +1,15 @@
 /** What a stateless request for a stateful server says of itself, and what of the server's news is for it. */
-import type { Notification } from './server-message.ts'
+
 import type { Row } from '../catalog/routing-table.ts'
+import type { Caller } from '../clients/caller.ts'
 import { isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import { LOG_LEVELS } from '../mcp/log-levels.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import { requestDigest, type StateBinding } from '../sessions/request-state.ts'
 import { statelessNotification } from '../translation/notification.ts'
-import type { Caller } from './caller.ts'
+import type { Notification } from '../upstreams/server-message.ts'
+import type { Upstream } from '../upstreams/upstream.ts'
 import type { Reply } from './reply.ts'
-import type { Upstream } from './upstream.ts'
 
 /** A stateless client's request for a server that has sessions. */
 export interface PooledRequest {

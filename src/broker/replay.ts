@@ -1,17 +1,17 @@
 /** A direct call that its server refused: the router sent it here with the server's answer, and this decides what it means. */
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Row, type RoutingTable, toolOf } from '../catalog/routing-table.ts'
+import { type RoutingTable, type Row, toolOf } from '../catalog/routing-table.ts'
 import { REPLAY_BODY, REPLAY_SERVER, REPLAY_STATUS, REPLAY_TYPE, SESSION_ID } from '../mcp/headers.ts'
 import { stringOf } from '../mcp/json-text.ts'
-import type { Policy } from '../policy/policy.ts'
 import { isDirect } from '../mcp/methods.ts'
+import type { Policy } from '../policy/policy.ts'
+import { refused } from '../upstreams/http-exchange.ts'
+import type { Outcome } from '../upstreams/upstream.ts'
 import type { Broker } from './broker.ts'
 import { runCall } from './calls.ts'
-import { refused } from './http-exchange.ts'
+import type { StatelessIncoming } from './incoming.ts'
 import { knowsEra } from './stateless-answer.ts'
 import { deliver } from './stateless-call.ts'
-import type { StatelessIncoming } from './incoming.ts'
-import type { Outcome } from './upstream.ts'
 
 /**
  * The body has the server's own names already. A session that is really gone is made anew and the call sent again; a

@@ -1,8 +1,9 @@
 /** The rest of a stream that came straight from a server: its event ids are the server's own, so the server is asked for it. */
+
+import type { ClientState } from '../clients/client-session.ts'
+import { refused } from '../upstreams/http-exchange.ts'
+import { localReply } from '../upstreams/local-reply.ts'
 import type { Broker } from './broker.ts'
-import type { ClientState } from './client-session.ts'
-import { refused } from './http-exchange.ts'
-import { localReply } from './local-reply.ts'
 import type { Reply } from './reply.ts'
 
 /** Of a refusal in the server's own words. */

@@ -1,12 +1,13 @@
 /** A stateless server's answer, looked at before it goes on: whether it is one, and asks for nothing it may not ask for. */
-import { mayNeedInput } from '../translation/stateless-methods.ts'
+
 import { isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import type { ClientFeature } from '../registry/model.ts'
+import { mayNeedInput } from '../translation/stateless-methods.ts'
 import { listedTask } from '../translation/task-ids.ts'
-import { featureFor } from './questions.ts'
-import { parseServerMessage } from './server-message.ts'
-import type { Outcome } from './upstream.ts'
+import { featureFor } from '../upstreams/questions.ts'
+import { parseServerMessage } from '../upstreams/server-message.ts'
+import type { Outcome } from '../upstreams/upstream.ts'
 
 export type Judged =
   | { readonly ok: true; readonly status: number }

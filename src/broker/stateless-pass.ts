@@ -9,12 +9,12 @@ import { declaredFeatures, declaresTasks } from '../mcp/stateless-request.ts'
 import { TASKS_EXTENSION } from '../mcp/task-id.ts'
 import { objectEdits } from '../translation/object-edits.ts'
 import { renameInResponse } from '../translation/task-ids.ts'
-import { clientFeatures } from './questions.ts'
-import { isListChanged } from './server-message.ts'
-import { judge } from './stateless-answer.ts'
+import { clientFeatures } from '../upstreams/questions.ts'
+import { isListChanged } from '../upstreams/server-message.ts'
+import { forClient } from '../upstreams/task-names.ts'
+import type { Upstream } from '../upstreams/upstream.ts'
 import type { StatelessIncoming } from './incoming.ts'
-import { forClient } from './task-names.ts'
-import type { Upstream } from './upstream.ts'
+import { judge } from './stateless-answer.ts'
 
 export interface PassedRequest extends StatelessIncoming {
   readonly id: string

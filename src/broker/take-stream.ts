@@ -1,9 +1,9 @@
 /** What a stateful client gets for its GET: a stream of its own, or the rest of one that it lost. */
 import type { ServerResponse } from 'node:http'
+import type { Caller } from '../clients/caller.ts'
+import type { Resumption } from '../clients/client-streams.ts'
 import type { ClientSession } from '../sessions/session-table.ts'
 import type { Broker } from './broker.ts'
-import type { Caller } from './caller.ts'
-import type { Resumption } from './client-streams.ts'
 import type { Reply } from './reply.ts'
 import { resumeAtServer } from './resume-at-server.ts'
 

@@ -1,9 +1,9 @@
 /** Names of tasks as stateless clients get them: each says whose it is, so that it is good for nobody else. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { isUnruled } from '../catalog/visible.ts'
+import type { Caller } from '../clients/caller.ts'
 import { exposedTaskId, parseTaskId } from '../mcp/task-id.ts'
 import type { Policy } from '../policy/policy.ts'
-import type { Caller } from './caller.ts'
 
 /** A task at its server. */
 export interface Task {

@@ -1,20 +1,21 @@
 /** The part of a listen stream that is about tasks: which servers have them, and what those say as the client is to hear it. */
+
+import type { Caller } from '../clients/caller.ts'
 import { members, textOf } from '../mcp/json-text.ts'
 import type { Message } from '../mcp/message.ts'
 import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
 import { TASKS_EXTENSION } from '../mcp/task-id.ts'
 import { changeObject } from '../translation/object-edits.ts'
 import { taskOf } from '../translation/task-ids.ts'
-import type { Caller } from './caller.ts'
+import type { Introduction } from '../upstreams/handshake.ts'
+import { within } from '../upstreams/pause.ts'
+import { REVISION } from '../upstreams/stateless-wire.ts'
+import { TASK_NEWS } from '../upstreams/task-watch.ts'
+import type { TaskWatching, Upstream } from '../upstreams/upstream.ts'
 import { declaredIn } from './declared.ts'
-import type { Introduction } from './handshake.ts'
-import { within } from './pause.ts'
 import { judgeRequests } from './stateless-answer.ts'
 import { offersTasksTo } from './stateless-pass.ts'
-import { REVISION } from './stateless-wire.ts'
-import { TASK_NEWS } from './task-watch.ts'
 import type { Task } from './task-ids.ts'
-import type { TaskWatching, Upstream } from './upstream.ts'
 
 export interface TaskNews {
   /** Servers that are listened to. */

@@ -2,7 +2,7 @@
 import { type RoutingTable, toolOf } from '../catalog/routing-table.ts'
 import { verdictOn } from '../catalog/thing.ts'
 import { isUnruled } from '../catalog/visible.ts'
-import type { Caller } from './caller.ts'
+import type { Caller } from '../clients/caller.ts'
 import type { Reply } from './reply.ts'
 import type { Task } from './task-ids.ts'
 

@@ -1,22 +1,22 @@
 /** Tasks of stateful clients: calls that become tasks, and what is asked about them, in the session that made them alone. */
 import { randomBytes } from 'node:crypto'
-import type { Row, RoutingTable } from '../catalog/routing-table.ts'
+import type { RoutingTable, Row } from '../catalog/routing-table.ts'
 import { listsTasks, offersTasks } from '../catalog/tasks.ts'
 import { elements, members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
 import type { MethodName } from '../mcp/methods.ts'
 import { scan } from '../mcp/scan.ts'
 import { exposedTaskId, parseTaskId } from '../mcp/task-id.ts'
 import { createdTask, listedTask, messageEdits, renameInResponse, withoutTask } from '../translation/task-ids.ts'
+import { ownId, ownRequest } from '../upstreams/handshake.ts'
+import { ask } from '../upstreams/questions.ts'
+import { toClient, toServer } from '../upstreams/task-names.ts'
+import { rememberTask, tasksOf } from '../upstreams/task-owners.ts'
+import type { Outcome, Upstream, UpstreamCall } from '../upstreams/upstream.ts'
 import { hear, runCall } from './calls.ts'
-import { ownId, ownRequest } from './handshake.ts'
 import type { Incoming } from './incoming.ts'
 import { hasTasks } from './initialize.ts'
-import { ask } from './questions.ts'
 import type { Reply } from './reply.ts'
-import { toClient, toServer } from './task-names.ts'
-import { rememberTask, tasksOf } from './task-owners.ts'
 import { mayHaveTask } from './task-rights.ts'
-import type { Outcome, Upstream, UpstreamCall } from './upstream.ts'
 
 /** Beyond that a server is looping. */
 const MOST_PAGES = 100

@@ -1,4 +1,6 @@
 /** Requests of stateful clients at a stateless server: sent in its era, its input requests asked of the client, the answer translated. */
+
+import type { ClientState } from '../clients/client-session.ts'
 import { members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Message } from '../mcp/message.ts'
 import { paramHeadersFor } from '../mcp/param-headers.ts'
@@ -7,7 +9,6 @@ import type { Server } from '../registry/model.ts'
 import { statefulNotification } from '../translation/notification.ts'
 import { statefulResponse } from '../translation/stateful-response.ts'
 import { statelessRequest } from '../translation/stateless-request.ts'
-import type { ClientState } from './client-session.ts'
 import { deniesStateless } from './era-probe.ts'
 import { clientIntroduction, ownIntroduction } from './handshake.ts'
 import { inputQuestions, type Wanted } from './input-questions.ts'
@@ -17,8 +18,8 @@ import { statelessWatch } from './stateless-watch.ts'
 import { REVISION, type StatelessWire, wireHeaders } from './stateless-wire.ts'
 import { watchTasks } from './task-watch.ts'
 import {
-  failed,
   type Failure,
+  failed,
   type Outcome,
   type StatelessCall,
   type TaskWatching,

@@ -1,4 +1,6 @@
 /** A server over Streamable HTTP: which eras it speaks is found out, and each client is served in its own where that is one of them. */
+
+import { members } from '../mcp/json-text.ts'
 import type { SessionTable } from '../sessions/session-table.ts'
 import { discover, type Link } from './discovery.ts'
 import { deniesStateless } from './era-probe.ts'
@@ -7,7 +9,6 @@ import { ownIntroduction } from './handshake.ts'
 import { probe } from './http-eras.ts'
 import { CALLERS_REFRESH_MS, closeSession, type HttpEndpoint } from './http-session.ts'
 import { httpWire } from './http-wire.ts'
-import { members } from '../mcp/json-text.ts'
 import { resourceWatch } from './resource-watch.ts'
 import { NotShown } from './shown-client.ts'
 import { statefulLeg } from './stateful-leg.ts'

@@ -1,9 +1,10 @@
 /** `subscriptions/listen` at a stateless server: acknowledged, heard, and opened again when its stream ends. */
-import type { Notification } from './server-message.ts'
+
+import type { Caller } from '../clients/caller.ts'
 import { elements, members, stringOf, textOf } from '../mcp/json-text.ts'
-import type { Caller } from './caller.ts'
 import type { Introduction } from './handshake.ts'
 import { pause } from './pause.ts'
+import type { Notification } from './server-message.ts'
 import { type StatelessWire, wireRequest } from './stateless-wire.ts'
 import type { Outcome } from './upstream.ts'
 

@@ -1,8 +1,8 @@
 /** HTTP to the servers through any connected Envoy's inner listener, so that TLS, credentials and logs exist once. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Dispatcher, Pool } from 'undici'
+import type { Caller } from '../clients/caller.ts'
 import { CLUSTER } from '../mcp/headers.ts'
-import type { Caller } from './caller.ts'
 
 /** What an exchange tells as it goes; exactly one of `end` and `error` comes last. */
 export interface ExchangeEvents {

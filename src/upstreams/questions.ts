@@ -1,10 +1,11 @@
 /** Requests that servers make of clients: allowed or not, given an id of ours, labelled, and the answers brought back. */
+
+import type { ClientState } from '../clients/client-session.ts'
 import { members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import { scan } from '../mcp/scan.ts'
 import type { ClientFeature } from '../registry/model.ts'
 import { objectEdits } from '../translation/object-edits.ts'
-import type { ClientState } from './client-session.ts'
 import type { ServerRequest } from './server-message.ts'
 import { answerForServer, editsForClient, forServer } from './task-names.ts'
 import type { Upstream } from './upstream.ts'

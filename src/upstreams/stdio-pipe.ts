@@ -1,8 +1,9 @@
 /** A running process as a pipe that all share: requests go in under ids of ours, and each answer goes back to whoever asked. */
-import { ownRequest } from './handshake.ts'
+
 import { members, replaceSpans, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { endingText } from '../process/guarded-child.ts'
+import { ownRequest } from './handshake.ts'
 import { type Notification, parseServerMessage, type ServerMessage, underToken } from './server-message.ts'
 import type { StdioProcess } from './stdio-process.ts'
 import { failed, type Outcome } from './upstream.ts'

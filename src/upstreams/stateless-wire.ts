@@ -1,9 +1,10 @@
 /** What carries requests to one stateless server: HTTP posts or a pipe; all that talks to such a server stands on it. */
-import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION } from '../mcp/meta-keys.ts'
-import { MCP_METHOD, MCP_NAME, PROTOCOL_VERSION } from '../mcp/headers.ts'
+
+import type { Caller } from '../clients/caller.ts'
 import { encodeHeaderValue } from '../mcp/header-value.ts'
+import { MCP_METHOD, MCP_NAME, PROTOCOL_VERSION } from '../mcp/headers.ts'
+import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION } from '../mcp/meta-keys.ts'
 import { STATELESS_VERSIONS } from '../mcp/versions.ts'
-import type { Caller } from './caller.ts'
 import type { Introduction } from './handshake.ts'
 import type { Notification } from './server-message.ts'
 import type { Outcome } from './upstream.ts'

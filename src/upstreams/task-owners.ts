@@ -1,5 +1,5 @@
 /** Which client's session made which task at which server: gone with any of them. */
-import type { ClientState } from './client-session.ts'
+import type { ClientState } from '../clients/client-session.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Tasks of one client at one server, the newest ones. */

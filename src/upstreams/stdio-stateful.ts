@@ -1,10 +1,11 @@
 /** A stateful server on a pipe: one session that all clients share, so what it says goes to whom it can only be meant for. */
+
+import type { ClientState } from '../clients/client-session.ts'
 import { members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
 import { LOG_LEVELS } from '../mcp/log-levels.ts'
 import { scan } from '../mcp/scan.ts'
 import type { StdioServer } from '../registry/model.ts'
 import { createdTask, taskOf } from '../translation/task-ids.ts'
-import type { ClientState } from './client-session.ts'
 import { resourceWatch } from './resource-watch.ts'
 import { isListChanged, type Notification, underToken, updatedUri } from './server-message.ts'
 import { ask, type Heard, type Pipe } from './stdio-pipe.ts'

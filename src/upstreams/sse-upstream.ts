@@ -1,28 +1,29 @@
 /** A server over the HTTP+SSE transport (2024-11-05): one connection for every client's session that needs one, and one of our own. */
+
+import type { ClientState } from '../clients/client-session.ts'
 import { members } from '../mcp/json-text.ts'
 import type { ServerSession, SessionTable } from '../sessions/session-table.ts'
-import type { ClientState } from './client-session.ts'
 import { discover, type Link } from './discovery.ts'
 import {
   clientIntroduction,
-  initializeBody,
   type Initialized,
-  initializedBody,
   type Introduction,
+  initializeBody,
+  initializedBody,
   ownIntroduction,
   ownRequest,
   parseInitialized,
 } from './handshake.ts'
 import { CALLERS_REFRESH_MS, type HttpEndpoint, onBehalfOf } from './http-session.ts'
 import { resourceWatch } from './resource-watch.ts'
-import { type Heard, openChannel, type SseChannel } from './sse-channel.ts'
 import { isListChanged, updatedUri } from './server-message.ts'
 import { NotShown } from './shown-client.ts'
+import { type Heard, openChannel, type SseChannel } from './sse-channel.ts'
 import {
   answerOf,
   type EraFinding,
-  failed,
   type Failure,
+  failed,
   notShown,
   type Upstream,
   type UpstreamEvents,

@@ -1,10 +1,11 @@
 /** The gateway's own session with a stateful server over HTTP: its lists are read there, and it says there when they change. */
-import { ownRequest } from './handshake.ts'
+
 import type { ServerSession } from '../sessions/session-table.ts'
 import type { Link } from './discovery.ts'
+import { ownRequest } from './handshake.ts'
 import {
-  closeSession,
   type Cursor,
+  closeSession,
   cursor,
   type HttpEndpoint,
   listenOnce,

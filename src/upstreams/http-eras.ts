@@ -4,7 +4,7 @@ import { type DiscoverVerdict, judgeDiscover } from './era-probe.ts'
 import type { Initialized, Introduction } from './handshake.ts'
 import { closeSession, type HttpEndpoint, type Opened, openSession } from './http-session.ts'
 import { type StatelessWire, wireRequest } from './stateless-wire.ts'
-import { failed, type Failure } from './upstream.ts'
+import { type Failure, failed } from './upstream.ts'
 
 /** Once it takes part in one era, the answer in the other is waited for so much longer. */
 const OTHER_ANSWER_MS = 2000

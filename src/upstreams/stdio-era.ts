@@ -1,11 +1,12 @@
 /** Finds out which era a process speaks: asked in the new one first, and in the old one when that brings nothing. */
-import { answerOf } from './upstream.ts'
+
 import type { Era } from '../mcp/versions.ts'
 import { judgeDiscover } from './era-probe.ts'
-import { type Initialized, initializeBody, initializedBody, type Introduction, parseInitialized } from './handshake.ts'
+import { type Initialized, type Introduction, initializeBody, initializedBody, parseInitialized } from './handshake.ts'
 import { pause } from './pause.ts'
 import { wireRequest } from './stateless-wire.ts'
 import type { Pipe } from './stdio-pipe.ts'
+import { answerOf } from './upstream.ts'
 
 export interface Introduced {
   readonly era: Era

@@ -1,13 +1,14 @@
 /** One server as the broker sees it: what it offers, whether it answers, and how to ask it something. */
-import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
+
 import type { Row } from '../catalog/routing-table.ts'
+import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
+import type { Caller } from '../clients/caller.ts'
+import type { ClientState } from '../clients/client-session.ts'
 import type { MethodName } from '../mcp/methods.ts'
 import type { Era } from '../mcp/versions.ts'
 import type { Server } from '../registry/model.ts'
-import type { Caller } from './caller.ts'
-import type { ClientState } from './client-session.ts'
-import type { ExchangeEvents } from './inner-client.ts'
 import type { Introduction } from './handshake.ts'
+import type { ExchangeEvents } from './inner-client.ts'
 import type { Notification, ServerMessage } from './server-message.ts'
 
 /** The eras a server is spoken to in, and how and when that was found out. Both: each client in its own. */
@@ -201,3 +202,6 @@ export interface UpstreamEvents {
   /** A message for one client outside any call. */
   message(upstream: Upstream, client: ClientState, message: Exclude<ServerMessage, { kind: 'response' }>): void
 }
+
+/** Makes the upstream of a server; chosen by the wiring, since the kinds differ in what they need. */
+export type MakeUpstream = (server: Server, events: UpstreamEvents) => Upstream

@@ -1,7 +1,8 @@
 /** Requests to one server with what it is to be shown of whoever they are for: forwarded headers, a token made for it. */
+
+import type { Caller } from '../clients/caller.ts'
+import { forwardedTo } from '../clients/caller-key.ts'
 import type { HttpServer } from '../registry/model.ts'
-import type { Caller } from './caller.ts'
-import { forwardedTo } from './caller-key.ts'
 import type { InnerClient, InnerRequest } from './inner-client.ts'
 import { type Failure, failed } from './upstream.ts'
 

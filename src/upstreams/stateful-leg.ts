@@ -1,11 +1,12 @@
 /** Stateful clients at a stateful server over HTTP: a session for each that needs one, made lazily, once, and anew when lost. */
+
+import type { ClientState } from '../clients/client-session.ts'
 import type { ServerSession, SessionTable } from '../sessions/session-table.ts'
-import type { ClientState } from './client-session.ts'
 import { deniesStateful } from './era-probe.ts'
 import { clientIntroduction, ownRequest } from './handshake.ts'
 import {
-  closeSession,
   type Cursor,
+  closeSession,
   cursor,
   type HttpEndpoint,
   isGone,
@@ -20,7 +21,7 @@ import type { ExchangeEvents } from './inner-client.ts'
 import { pause } from './pause.ts'
 import type { ServerMessage } from './server-message.ts'
 import { LISTENS_WITHIN_MS } from './stateful-link.ts'
-import { failed, type Failure, notShown, type Outcome, type UpstreamCall } from './upstream.ts'
+import { type Failure, failed, notShown, type Outcome, type UpstreamCall } from './upstream.ts'
 
 export interface StatefulLeg {
   call(call: UpstreamCall): Promise<Outcome>

@@ -10,7 +10,7 @@ import type { StdioProcess } from './stdio-process.ts'
 import { statefulPipe } from './stdio-stateful.ts'
 import { stdioWire } from './stdio-wire.ts'
 import { ownerOf } from './task-owners.ts'
-import { answerOf, type EraFinding, failed, type Failure, type Upstream, type UpstreamEvents } from './upstream.ts'
+import { answerOf, type EraFinding, type Failure, failed, type Upstream, type UpstreamEvents } from './upstream.ts'
 
 /** Starts the process of an entry, for the first time or again; rejects with the reason when it cannot be. */
 export type StartChild = (server: StdioServer, heard: (line: Buffer) => void, again: boolean) => Promise<StdioProcess>

@@ -5,7 +5,7 @@ import { refused } from './http-exchange.ts'
 import { type HttpEndpoint, MOST_ANSWER_BYTES } from './http-session.ts'
 import { localReply } from './local-reply.ts'
 import { NotShown } from './shown-client.ts'
-import { failed, type Failure } from './upstream.ts'
+import { type Failure, failed } from './upstream.ts'
 
 export interface SseStream {
   /** Where messages are posted to, as a `:path` on the server's own origin. */

@@ -1,9 +1,10 @@
 /** A stateless server on a pipe: what tells one request's messages from another's, and how a request is given up there. */
-import type { Notification } from './server-message.ts'
+
 import { members, replaceSpans, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
 import { scan } from '../mcp/scan.ts'
+import type { Notification } from './server-message.ts'
 import type { StatelessWire, WireRequest } from './stateless-wire.ts'
 import type { Heard, Pipe } from './stdio-pipe.ts'
 import { failed } from './upstream.ts'

@@ -1,9 +1,9 @@
 /** A server that offers each caller something else: an upstream of its own for each, and nothing that two of them share. */
 import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
+import type { Caller } from '../clients/caller.ts'
+import { callerKey } from '../clients/caller-key.ts'
+import type { ClientState } from '../clients/client-session.ts'
 import type { HttpServer, Server } from '../registry/model.ts'
-import type { Caller } from './caller.ts'
-import { callerKey } from './caller-key.ts'
-import type { ClientState } from './client-session.ts'
 import { within } from './pause.ts'
 import { failed, type Upstream, type UpstreamEvents, type UpstreamStatus } from './upstream.ts'
 

@@ -1,16 +1,17 @@
 /** The Streamable HTTP client side of one session with a server: open, ask, tell, listen, end. */
+
+import type { Caller } from '../clients/caller.ts'
 import { LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID } from '../mcp/headers.ts'
 import { SseDecoder } from '../mcp/sse.ts'
 import type { HttpServer } from '../registry/model.ts'
 import type { ServerSession } from '../sessions/session-table.ts'
-import type { Caller } from './caller.ts'
 import { type Initialized, type Introduction, initializeBody, initializedBody, parseInitialized } from './handshake.ts'
 import { type Post, type Posted, post, RETRY_MS, retryWithin } from './http-exchange.ts'
 import type { InnerClient, InnerRequest } from './inner-client.ts'
 import { localReply } from './local-reply.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
 import { NotShown } from './shown-client.ts'
-import { failed, type Failure } from './upstream.ts'
+import { type Failure, failed } from './upstream.ts'
 
 /** Larger answers of servers than this are not taken through the broker. */
 export const MOST_ANSWER_BYTES = 64 * 1024 * 1024

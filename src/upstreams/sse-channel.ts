@@ -1,10 +1,10 @@
 /** A conversation over the HTTP+SSE transport (2024-11-05): messages are posted, all answers come on one stream. */
 import { members, replaceSpans, textOf } from '../mcp/json-text.ts'
 import { post } from './http-exchange.ts'
-import { type HttpEndpoint, maybeLost, MOST_ANSWER_BYTES } from './http-session.ts'
+import { type HttpEndpoint, MOST_ANSWER_BYTES, maybeLost } from './http-session.ts'
 import { parseServerMessage, type ServerMessage } from './server-message.ts'
 import { openStream } from './sse-stream.ts'
-import { failed, type Failure, type Outcome } from './upstream.ts'
+import { type Failure, failed, type Outcome } from './upstream.ts'
 
 export type Heard = Exclude<ServerMessage, { kind: 'response' }>
 

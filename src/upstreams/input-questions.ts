@@ -1,9 +1,10 @@
 /** Input that a stateless server wants, asked of a stateful client as requests of their own; the answers go back together. */
+
+import type { ClientState } from '../clients/client-session.ts'
 import { members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Message } from '../mcp/message.ts'
 import { serverRequestOf } from '../translation/input-request.ts'
 import type { StatefulResponse } from '../translation/stateful-response.ts'
-import type { ClientState } from './client-session.ts'
 import { parseServerMessage } from './server-message.ts'
 import type { UpstreamCall } from './upstream.ts'
 
