@@ -1,7 +1,8 @@
 /** What every measurement stands on: servers, load generator, the gateway's command and an Envoy, each on its core. */
+
+import type { Era } from '../src/mcp/versions.ts'
 import { startEnvoyAlone } from './envoy-alone.ts'
 import { type Gateway, startGateway } from './gateway.ts'
-import type { Era } from '../src/mcp/versions.ts'
 import type { Capabilities, Endpoint } from './mcp-client.ts'
 import type { Cores, Tree } from './processes.ts'
 import type { Subject } from './subjects.ts'

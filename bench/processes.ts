@@ -1,5 +1,5 @@
 /** The processes that are measured: started on one core, their CPU time and memory read from the system. */
-import { type ChildProcess, execFileSync, spawn, type StdioOptions } from 'node:child_process'
+import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { availableParallelism } from 'node:os'

@@ -2,9 +2,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { jsonSchema } from '../src/registry/schema.ts'
 import { described } from './architecture.ts'
 import { registryPage } from './registry-page.ts'
-import { jsonSchema } from '../src/registry/schema.ts'
 
 /** What comes from the registry's schema: path from the root of the checkout → what the file must say. */
 export const generated = (): ReadonlyMap<string, string> =>

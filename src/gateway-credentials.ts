@@ -1,5 +1,5 @@
 /** What servers are shown, wired: token endpoints over the network, real time, the log. */
-import { credentials, type Credentials } from './credentials/credentials.ts'
+import { type Credentials, credentials } from './credentials/credentials.ts'
 import { tokenEndpoint } from './credentials/token-endpoint.ts'
 import { tokenFetch } from './credentials/token-fetch.ts'
 import { systemCa } from './xds/system-ca.ts'

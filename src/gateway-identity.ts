@@ -1,5 +1,5 @@
 /** Who asks, wired: the issuer's keys over the network, real time, the log, and what the broker asks about identity. */
-import { authenticator, type Authenticator, type Identified } from './identity/authenticator.ts'
+import { type Authenticator, authenticator, type Identified } from './identity/authenticator.ts'
 import { fetchJson } from './identity/fetch-json.ts'
 import { type Challenge, challenge, resourceMetadata } from './identity/resource-metadata.ts'
 import type { Registry } from './registry/model.ts'

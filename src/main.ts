@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** Argv to command; whatever goes wrong becomes one line and an exit code here. */
 import { Command, CommanderError } from 'commander'
-import { audit } from './commands/audit.ts'
 import { approve } from './commands/approve.ts'
+import { audit } from './commands/audit.ts'
 import { bootstrap } from './commands/bootstrap.ts'
 import { canI } from './commands/can-i.ts'
 import { diff } from './commands/diff.ts'

@@ -4,8 +4,8 @@ import path from 'node:path'
 import t from 'tap'
 import { type Ran, run } from './support/command.ts'
 import { startGateway } from './support/gateway.ts'
-import { serveMcp } from './support/mcp-server.ts'
 import type { Tool } from './support/mcp-script.ts'
+import { serveMcp } from './support/mcp-server.ts'
 
 const tool = (name: string, annotations: object = {}): Tool => ({
   name,

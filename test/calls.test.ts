@@ -1,11 +1,12 @@
 /** Calls through a real Envoy, on the direct path and through the broker: what servers receive and what clients get back. */
-import t from 'tap'
+
 import type { Test } from 'tap'
+import t from 'tap'
 import { eventually, freePort, startGateway } from './support/gateway.ts'
-import { HttpAnswer, never, says, standardTools } from './support/mcp-script.ts'
 import type { Tool } from './support/mcp-script.ts'
-import { serveMcp } from './support/mcp-server.ts'
+import { HttpAnswer, never, says, standardTools } from './support/mcp-script.ts'
 import type { McpServer } from './support/mcp-server.ts'
+import { serveMcp } from './support/mcp-server.ts'
 import type { RawClient } from './support/raw-client.ts'
 import { rawMember } from './support/raw-json.ts'
 import { connectOn, gate, type Path, pathOf, play, registry, sample } from './support/stage.ts'

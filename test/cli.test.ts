@@ -11,10 +11,10 @@ import { node, openFiles } from '../src/commands/machine.ts'
 import { table } from '../src/commands/terminal.ts'
 import { welcome } from '../src/commands/welcome.ts'
 import { claimPorts } from '../src/envoy/ports.ts'
-import { refusalText } from '../src/xds/refusal-text.ts'
 import { version } from '../src/version.ts'
-import { run } from './support/command.ts'
+import { refusalText } from '../src/xds/refusal-text.ts'
 import { granted, refuses, startAuthorizationServer } from './support/authorization-server.ts'
+import { run } from './support/command.ts'
 import { serveFixture } from './support/fixture-server.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'mcpgw-cli-'))

@@ -1,7 +1,7 @@
 /** The published conformance suite, in both eras: our fixture server passes it, the same comes out through the gateway, and translated what can be. */
 import { readFile } from 'node:fs/promises'
-import t from 'tap'
 import type { Test } from 'tap'
+import t from 'tap'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import type { Scenario } from './support/conformance.ts'

@@ -1,6 +1,6 @@
 /** What servers are shown, through a whole gateway: each caller's token exchanged, headers forwarded, our own tokens added, none of it told. */
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingHttpHeaders, request as ask } from 'node:http'
+import { request as ask, createServer, type IncomingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Era } from '../src/mcp/versions.ts'

@@ -8,7 +8,7 @@ import { type Page, parsePage, type ServerCatalogue } from '../src/catalog/serve
 import { claimsOf, payloadIn } from '../src/extproc/claims.ts'
 import { decodeRequest } from '../src/extproc/codec.ts'
 import { type Decision, decide, decideHead } from '../src/extproc/decide.ts'
-import { type Rules, start, type State, step } from '../src/extproc/exchange.ts'
+import { type Rules, type State, start, step } from '../src/extproc/exchange.ts'
 import { rememberPrincipals } from '../src/extproc/principals.ts'
 import type { Fields, Metadata, Mutation } from '../src/extproc/processing.ts'
 import type { Edge, RequestHead } from '../src/mcp/request-head.ts'

@@ -1,13 +1,13 @@
 /** Lists, calls and refusals through a real Envoy: what arrives at servers and what comes back to clients, on both paths. */
 import http from 'node:http'
-import t from 'tap'
 import type { Test } from 'tap'
+import t from 'tap'
 import { eventually, freePort, startGateway } from './support/gateway.ts'
-import { says, standardTools } from './support/mcp-script.ts'
 import type { Tool } from './support/mcp-script.ts'
+import { says, standardTools } from './support/mcp-script.ts'
 import { serveMcp } from './support/mcp-server.ts'
-import { ACCEPT, connect, request, rpc } from './support/raw-client.ts'
 import type { RawClient, Reply } from './support/raw-client.ts'
+import { ACCEPT, connect, request, rpc } from './support/raw-client.ts'
 import { message, rawMember } from './support/raw-json.ts'
 import { connectOn, gate, type Path, pathOf, play, registry, sample } from './support/stage.ts'
 

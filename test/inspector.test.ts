@@ -4,7 +4,7 @@ import { of, tour, visit } from './support/client-story.ts'
 import { startEverything } from './support/everything.ts'
 import { serveFixture } from './support/fixture-server.ts'
 import { startGateway } from './support/gateway.ts'
-import { inspector, inspectOnce } from './support/inspector.ts'
+import { inspectOnce, inspector } from './support/inspector.ts'
 import { registry } from './support/stage.ts'
 
 await using everything = await startEverything()

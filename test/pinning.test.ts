@@ -1,14 +1,14 @@
 /** Pinned tools through a real Envoy: what is swapped after it was approved is gone at once, and comes back approved, without a restart. */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import t from 'tap'
 import type { Test } from 'tap'
+import t from 'tap'
 import { type Ran, run } from './support/command.ts'
 import { eventually, startGateway } from './support/gateway.ts'
-import { says } from './support/mcp-script.ts'
-import type { Tool } from './support/mcp-script.ts'
-import { serveMcp } from './support/mcp-server.ts'
 import { request } from './support/http-request.ts'
+import type { Tool } from './support/mcp-script.ts'
+import { says } from './support/mcp-script.ts'
+import { serveMcp } from './support/mcp-server.ts'
 import { connect, stateless } from './support/raw-client.ts'
 import { registry, sample } from './support/stage.ts'
 

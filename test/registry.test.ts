@@ -1,6 +1,7 @@
 /** The registry: what is written, what it means, and what is said about everything that is wrong. */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import {
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -9,7 +10,6 @@ import {
   symlinkSync,
   unlinkSync,
   writeFileSync,
-  mkdirSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

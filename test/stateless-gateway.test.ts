@@ -1,17 +1,18 @@
 /** Stateless clients through a real Envoy, in front of servers of every era: which path, what arrives, what comes back. */
-import t from 'tap'
+
 import type { Test } from 'tap'
+import t from 'tap'
 import { startGateway } from './support/gateway.ts'
-import { RpcError, says, standardTools } from './support/mcp-script.ts'
 import type { Call, Tool } from './support/mcp-script.ts'
-import { serveMcp } from './support/mcp-server.ts'
+import { RpcError, says, standardTools } from './support/mcp-script.ts'
 import type { McpServer } from './support/mcp-server.ts'
+import { serveMcp } from './support/mcp-server.ts'
 import { ACCEPT, connect, request } from './support/raw-client.ts'
-import { asObject, rawMember } from './support/raw-json.ts'
 import type { JsonObject, Message } from './support/raw-json.ts'
+import { asObject, rawMember } from './support/raw-json.ts'
 import { type Path, pathOf, registry } from './support/stage.ts'
-import { sentinel, stateless } from './support/stateless-client.ts'
 import type { ListenStream, StatelessClient } from './support/stateless-client.ts'
+import { sentinel, stateless } from './support/stateless-client.ts'
 
 const meta = (name: string): string => `io.modelcontextprotocol/${name}`
 const question = { message: 'who?', requestedSchema: { type: 'object', properties: {} } }

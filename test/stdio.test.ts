@@ -6,8 +6,8 @@ import { eventually, startGateway } from './support/gateway.ts'
 import { says } from './support/mcp-script.ts'
 import type { ClientOptions, RawClient } from './support/raw-client.ts'
 import { connect, rpc, stateless } from './support/raw-client.ts'
-import { rawMember } from './support/raw-json.ts'
 import type { Message } from './support/raw-json.ts'
+import { rawMember } from './support/raw-json.ts'
 import { play, registry, sample } from './support/stage.ts'
 
 const script = fileURLToPath(new URL('./support/stdio-server.mjs', import.meta.url))

@@ -1,10 +1,11 @@
 /** The control plane without sockets: our slice of Envoy's API, packing, snapshots, and the ADS stream by property. */
+
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { existsSync } from 'node:fs'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
-import assert from 'node:assert/strict'
 import t from 'tap'
 import { parse } from 'yaml'
 import {

@@ -1,7 +1,8 @@
 /** What a human is shown before a call is made: where it goes, what it names and every argument; nothing hidden, nothing left out. */
+
+import type { Row } from '../catalog/routing-table.ts'
 import { elements, entries, isObject, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
-import type { Row } from '../catalog/routing-table.ts'
 
 /** What nobody reads to its end is not confirmed by anybody. */
 const MOST_CHARACTERS = 4000

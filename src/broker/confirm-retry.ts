@@ -2,14 +2,14 @@
 import { isObject, members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'
 import { scan } from '../mcp/scan.ts'
-import { type ConfirmedCall, type Confirmations, isConfirmation } from '../sessions/confirmation.ts'
+import { type Confirmations, type ConfirmedCall, isConfirmation } from '../sessions/confirmation.ts'
 import { requestDigest } from '../sessions/request-state.ts'
 import { objectEdits } from '../translation/object-edits.ts'
 import type { Target as Judged } from './calls.ts'
 import { answerIn, confirmForm, notConfirmed, showsForms } from './confirm-form.ts'
 import { resultMeta } from './gateway-info.ts'
-import type { PooledRequest } from './pooled-request.ts'
 import type { StatelessIncoming } from './incoming.ts'
+import type { PooledRequest } from './pooled-request.ts'
 
 type Target = Pick<Judged, 'row' | 'literal'>
 

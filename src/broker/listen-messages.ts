@@ -1,8 +1,8 @@
 /** What is said on a subscriptions/listen stream: what the client wants to hear, and each message with the stream's id. */
 import { lists } from '../catalog/server-catalogue.ts'
 import { elements, isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
-import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
 import type { Span } from '../mcp/message.ts'
+import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
 
 /** What a merged list is announced as; templates change with resources. */
 export type ListKind = (typeof LIST_KINDS)[number]

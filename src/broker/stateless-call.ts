@@ -5,10 +5,10 @@ import { paramFault } from '../mcp/param-headers.ts'
 import type { Era } from '../mcp/versions.ts'
 import { refuseTarget, type Target, targetOf } from './calls.ts'
 import { answersConfirmation, confirmRequest } from './confirm-retry.ts'
+import type { StatelessIncoming } from './incoming.ts'
 import { madePrivate } from './made-private.ts'
 import type { PooledRequest } from './pooled-request.ts'
 import { pass } from './stateless-pass.ts'
-import type { StatelessIncoming } from './incoming.ts'
 
 export interface StatelessRequest extends StatelessIncoming {
   readonly id: string

@@ -3,8 +3,8 @@ import { stringOf } from '../mcp/json-text.ts'
 import { declaresTasks } from '../mcp/stateless-request.ts'
 import { TASKS_EXTENSION } from '../mcp/task-id.ts'
 import type { Reply } from './reply.ts'
+import { offersTasksTo, type PassedRequest, pass } from './stateless-pass.ts'
 import { mayHaveTask } from './task-rights.ts'
-import { offersTasksTo, pass, type PassedRequest } from './stateless-pass.ts'
 
 /** tasks/get, tasks/update and tasks/cancel: for whom the task was made, as long as they may call its tool. */
 export const askAboutTask = async (request: PassedRequest): Promise<void> => {

@@ -2,7 +2,7 @@
 import type { DirectMethod } from '../mcp/methods.ts'
 import type { Limits, Rate } from '../registry/model.ts'
 import { anyOf } from '../registry/selection.ts'
-import type { Row, RoutingTable } from './routing-table.ts'
+import type { RoutingTable, Row } from './routing-table.ts'
 
 /** A completion is a call of the server like the others. */
 type Counted = DirectMethod | 'completion/complete'

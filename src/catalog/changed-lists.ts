@@ -1,7 +1,8 @@
 /** Whose lists are other ones after a change of the catalogue. */
-import type { Asker } from '../policy/asker.ts'
+
 import type { Kind } from '../mcp/methods.ts'
 import type { Era } from '../mcp/versions.ts'
+import type { Asker } from '../policy/asker.ts'
 import type { Catalogue, MergedList } from './catalogue.ts'
 import type { ListMethod } from './server-catalogue.ts'
 import { isShown } from './thing.ts'

@@ -1,9 +1,9 @@
 /** Exposed name → server, as plain data: what `decide` and the broker look a request up in. */
 import type { ParamHeader } from '../mcp/param-headers.ts'
 import type { Era } from '../mcp/versions.ts'
-import type { ClientFeature, Limits } from '../registry/model.ts'
 import { matches } from '../policy/patterns.ts'
 import { noPolicy, type Policy } from '../policy/policy.ts'
+import type { ClientFeature, Limits } from '../registry/model.ts'
 import { isPlain, type TemplatePart, templateMatches } from './uri-template.ts'
 
 /** One tool or prompt or listed resource. `own` is the server's name for it (a URI for a resource). */

@@ -1,9 +1,10 @@
 /** What of a catalogue one asker sees: in their era and view, and only what they may use. */
+
+import type { Kind } from '../mcp/methods.ts'
 import type { Asker } from '../policy/asker.ts'
 import type { Policy } from '../policy/policy.ts'
 import { ANYBODY, type Principal } from '../policy/principal.ts'
 import type { Access, CachePolicy } from '../registry/model.ts'
-import type { Kind } from '../mcp/methods.ts'
 import { canBePublic } from './caching.ts'
 import { type Catalogue, listOf, type MergedList } from './catalogue.ts'
 import type { CachedMethod, ListMethod } from './server-catalogue.ts'

@@ -1,8 +1,8 @@
 /** The options that `up` and `serve` have in common. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { LOG_LEVELS, type LogLevel } from '../observe/log-level.ts'
 import { readAddress } from '../registry/address.ts'
 import type { Address } from '../registry/model.ts'
-import { LOG_LEVELS, type LogLevel } from '../observe/log-level.ts'
 
 export interface CommonOptions {
   readonly listen?: string

@@ -1,7 +1,7 @@
 /** `mcp-gateway render`: every resource Envoy would get, as YAML, secrets redacted. */
 import { resolve } from 'node:path'
 import { Command } from 'commander'
-import { defaultRunDirectory, DEFAULT_NODE } from './run-directory.ts'
+import { DEFAULT_NODE, defaultRunDirectory } from './run-directory.ts'
 import { print } from './terminal.ts'
 
 interface RenderOptions {

@@ -3,7 +3,7 @@ import type { HttpServer, OAuthClient, Registry } from '../registry/model.ts'
 import { Secret } from '../registry/model.ts'
 import { type Exchange, type Exchanged, exchanger, type Subject } from './exchange.ts'
 import { CLIENT_CREDENTIALS, type TokenEndpoint } from './token-endpoint.ts'
-import { type Clock, tokenSource, type TokenStatus } from './token-source.ts'
+import { type Clock, type TokenStatus, tokenSource } from './token-source.ts'
 
 export interface Credentials {
   /** Takes the registry in force: sources begin, go on or end. */

@@ -3,7 +3,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { which } from '../process/which.ts'
 import { download, thisMachine } from './download.ts'
-import { fit, type Fit, PACKAGE, PINNED_VERSION } from './pinned.ts'
+import { type Fit, fit, PACKAGE, PINNED_VERSION } from './pinned.ts'
 import { errorText, lastLine, StartProblem } from './start-problem.ts'
 import { floorText, judge, versionOf } from './version.ts'
 

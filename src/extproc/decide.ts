@@ -1,7 +1,7 @@
 /** Where a request goes: straight to one server, or to the broker. Pure and total; the broker words every refusal. */
 import { type Bucket, buckets, limitsCalls } from '../catalog/buckets.ts'
 import { canBePublic } from '../catalog/caching.ts'
-import type { Row, RoutingTable, ServerRow } from '../catalog/routing-table.ts'
+import type { RoutingTable, Row, ServerRow } from '../catalog/routing-table.ts'
 import { verdictOn } from '../catalog/thing.ts'
 import { clientIn } from '../mcp/client-name.ts'
 import { encodeHeaderValue } from '../mcp/header-value.ts'

@@ -1,5 +1,5 @@
 /** What a request names: its row in the routing table, and where in the bytes the name stands. */
-import { type Row, type RoutingTable, resourceRow, type TemplateRow } from '../catalog/routing-table.ts'
+import { type RoutingTable, type Row, resourceRow, type TemplateRow } from '../catalog/routing-table.ts'
 import { completed } from '../mcp/completed.ts'
 import { stringOf } from '../mcp/json-text.ts'
 import type { Message, Span } from '../mcp/message.ts'

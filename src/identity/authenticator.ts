@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { isFor } from '../policy/audience.ts'
 import { ANYBODY, type Principal, principalOf } from '../policy/principal.ts'
 import type { Auth } from '../registry/model.ts'
-import { type KeySet, type KeyStatus, type Keys, keySet, type KeySetMeans } from './key-set.ts'
+import { type KeySet, type KeySetMeans, type KeyStatus, type Keys, keySet } from './key-set.ts'
 import { verifyToken } from './verify-token.ts'
 
 export type Identified =

@@ -1,5 +1,5 @@
 /** Verifies one token: signature, issuer, expiry; everything but whom it is for, which depends on the address asked. */
-import { errors, jwtVerify, type JWTVerifyResult } from 'jose'
+import { errors, type JWTVerifyResult, jwtVerify } from 'jose'
 import type { Claims } from '../policy/principal.ts'
 import type { Auth } from '../registry/model.ts'
 import type { Keys } from './key-set.ts'

@@ -1,6 +1,7 @@
 /** What a request's head alone decides: path and view, verb, host, origin, media types, size, and whether it can be about a session. */
-import { isStateful, isStateless } from './versions.ts'
+
 import type { HeadRefusal } from './refusal.ts'
+import { isStateful, isStateless } from './versions.ts'
 
 /** The values as sent; `path` with its query. */
 export interface RequestHead {

@@ -7,8 +7,8 @@ import {
   ftruncateSync,
   openSync,
   readSync,
-  statSync,
   type Stats,
+  statSync,
   write,
 } from 'node:fs'
 import { stat } from 'node:fs/promises'

@@ -6,10 +6,10 @@ import { select } from '../registry/selection.ts'
 import type { Asker } from './asker.ts'
 import { explain } from './explain.ts'
 import { judge } from './judge.ts'
-import type { Thing } from './thing.ts'
 import { matches } from './patterns.ts'
 import type { Policy } from './policy.ts'
 import { type Principal, principalOf } from './principal.ts'
+import type { Thing } from './thing.ts'
 
 /**
  * What `tests` says, compared with what is so, for clients of both eras whose address is not known. `resolve`: exposed name →

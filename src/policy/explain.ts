@@ -3,13 +3,13 @@ import type { Kind, MethodName } from '../mcp/methods.ts'
 import type { Condition, Rule } from '../registry/model.ts'
 import type { Asker } from './asker.ts'
 import { held, toolRoles } from './claims.ts'
-import { conditionHolds, factsOf, type Question, roleHolds, ruleHolds, whenHolds } from './holds.ts'
 import type { Ground } from './grounds.ts'
+import { conditionHolds, factsOf, type Question, roleHolds, ruleHolds, whenHolds } from './holds.ts'
 import { judge, OWN_METHOD, type Verdict } from './judge.ts'
-import type { Thing } from './thing.ts'
 import { type Level, planOf } from './plan.ts'
 import type { Policy } from './policy.ts'
 import type { Subject } from './subject.ts'
+import type { Thing } from './thing.ts'
 
 /** One thing that a rule asks for, in words such as `groups: needs "dev", has "staff"`. */
 export interface Reason {

@@ -1,5 +1,5 @@
 /** CEL expressions: checked once against what rules may look at, then asked about every request. */
-import { type ASTNode, Environment, EvaluationError, ParseError, TypeError as CheckError } from '@marcbachmann/cel-js'
+import { type ASTNode, TypeError as CheckError, Environment, EvaluationError, ParseError } from '@marcbachmann/cel-js'
 import { checkPatterns } from './cel-pattern.ts'
 import { didYouMean } from './did-you-mean.ts'
 import { bad, type Form, good } from './form.ts'

@@ -2,8 +2,8 @@
 import { type ClaimsRead, namesBeside, unreadClaims } from './claims-read.ts'
 import { didYouMean } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
-import { type Json, type PolicyTest } from './model.ts'
 import { jsonMap } from './json.ts'
+import { type Json, type PolicyTest } from './model.ts'
 import type { Path } from './place.ts'
 import type { PolicyTestSheet } from './schema-access.ts'
 

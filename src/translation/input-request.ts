@@ -1,7 +1,7 @@
 /** What a server asks of a client, in the one era a request of its own, in the other a part of a result; and the answer back. */
 import { type Edit, elements, isObject, members, replaceSpans, stringOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
-import { changeObject, type Changes, objectEdits } from './object-edits.ts'
+import { type Changes, changeObject, objectEdits } from './object-edits.ts'
 import { blockType, structuredChanges } from './structured-content.ts'
 import { toolEdits } from './tool.ts'
 

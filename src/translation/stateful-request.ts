@@ -1,7 +1,7 @@
 /** A stateless client's request as a stateful server takes it. */
 import type { Message } from '../mcp/message.ts'
 import * as meta from '../mcp/meta-keys.ts'
-import { changeObject, type Changes } from './object-edits.ts'
+import { type Changes, changeObject } from './object-edits.ts'
 
 /** `id` and `progressToken` are raw JSON, `name` is the server's own name or URI; what is absent stays as the client sent it. */
 export interface StatefulEdits {

@@ -4,7 +4,7 @@ import type { Span } from '../mcp/message.ts'
 import { META_SERVER_INFO } from '../mcp/meta-keys.ts'
 import type { MethodName } from '../mcp/methods.ts'
 import { type Changes, changeResponse } from './object-edits.ts'
-import { asServerError, readError, type RpcError } from './rpc-error.ts'
+import { asServerError, type RpcError, readError } from './rpc-error.ts'
 import { mayNeedInput } from './stateless-methods.ts'
 import { structuredChanges } from './structured-content.ts'
 

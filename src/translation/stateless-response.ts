@@ -1,7 +1,7 @@
 /** A stateful server's response as a stateless client takes it. */
 import { elements, isObject, members, stringOf } from '../mcp/json-text.ts'
-import { META_SERVER_INFO } from '../mcp/meta-keys.ts'
 import type { Span } from '../mcp/message.ts'
+import { META_SERVER_INFO } from '../mcp/meta-keys.ts'
 import type { MethodName } from '../mcp/methods.ts'
 import { type InputRequest, inputRequest } from './input-request.ts'
 import { type Changes, changeResponse } from './object-edits.ts'

@@ -1,7 +1,7 @@
 /** The ids of tasks in a message, renamed wherever they stand: servers know their own, clients know whose they are. */
 import { type Edit, members, replaceSpans, stringOf } from '../mcp/json-text.ts'
-import { META_RELATED_TASK } from '../mcp/meta-keys.ts'
 import type { Span } from '../mcp/message.ts'
+import { META_RELATED_TASK } from '../mcp/meta-keys.ts'
 import { changeObject } from './object-edits.ts'
 
 /** The other name of a task; undefined: it stays as it is. */

@@ -1,5 +1,5 @@
 /** The discovery messages on the wire ⇄ what the stream function takes and gives. */
-import { pack, type Message, unpack, type Value } from './pack.ts'
+import { type Message, pack, unpack, type Value } from './pack.ts'
 import type { DeltaRequest, Send } from './stream.ts'
 
 /** The node at the other end, from a stream's first request. */

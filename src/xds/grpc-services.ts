@@ -1,6 +1,6 @@
 /** The two gRPC services Envoy calls, with our own codecs: resources go out as packed bytes, log entries come in read. */
 import * as grpc from '@grpc/grpc-js'
-import { accessLogEntries, type AccessLogEntry } from './access-log-entry.ts'
+import { type AccessLogEntry, accessLogEntries } from './access-log-entry.ts'
 import { deltaRequest } from './discovery.ts'
 
 export type Incoming = ReturnType<typeof deltaRequest>

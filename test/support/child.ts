@@ -1,6 +1,7 @@
 /** A child process of a test: what it prints is kept, waited for and shown when it fails; it never outlives the test. */
-import { spawn } from 'node:child_process'
+
 import type { ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { waitingRoom } from './waiting-room.ts'
 

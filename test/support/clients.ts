@@ -9,8 +9,8 @@ import {
   ResourceUpdatedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js'
 import type { Era } from '../../src/mcp/versions.ts'
-import { answers } from './published-client.ts'
 import type { PublishedClient } from './published-client.ts'
+import { answers } from './published-client.ts'
 import { waitingRoom } from './waiting-room.ts'
 
 const info = { name: 'published-client', version: '1.0.0' }

@@ -1,7 +1,8 @@
 /** A client of event streams that shows each event as it came, and that can lose its connection. */
-import { request } from './http-request.ts'
-import type { Reply } from './http-request.ts'
+
 import type { SseEvent } from './event-stream.ts'
+import type { Reply } from './http-request.ts'
+import { request } from './http-request.ts'
 import { waitingRoom } from './waiting-room.ts'
 
 export interface Connection {

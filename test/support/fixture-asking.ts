@@ -1,6 +1,7 @@
 /** Tools and prompts of the fixture that ask the client: written once, as `input_required` results, which the SDK pushes in the stateful era. */
-import { createRequestStateCodec, inputRequired, inputResponse } from '@modelcontextprotocol/server'
+
 import type { InputRequest, InputRequiredResult, InputResponseView, ServerContext } from '@modelcontextprotocol/server'
+import { createRequestStateCodec, inputRequired, inputResponse } from '@modelcontextprotocol/server'
 
 /** Seals what a tool wants to know again on the next round. */
 export const sealed = createRequestStateCodec<{ readonly name: string }>({ key: 'a key that only this fixture knows' })

@@ -1,5 +1,5 @@
 /** The prompts and resources that the published conformance suite asks for, and what the fixture's tools are made of. */
-import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
+
 import type {
   CallToolResult,
   ContentBlock,
@@ -10,6 +10,7 @@ import type {
   ServerContext,
   Tool,
 } from '@modelcontextprotocol/server'
+import { ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/server'
 import { answersTo, field, inWords } from './fixture-asking.ts'
 
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC'

@@ -1,7 +1,7 @@
 /** The fixture's tools that ask the client something. */
 import type { ElicitRequestFormParams } from '@modelcontextprotocol/server'
-import { answersTo, completion, field, form, inWords, roots, sealed } from './fixture-asking.ts'
 import type { Question } from './fixture-asking.ts'
+import { answersTo, completion, field, form, inWords, roots, sealed } from './fixture-asking.ts'
 import type { Arguments, FixtureTool } from './fixture-content.ts'
 import { says, takes, text } from './fixture-content.ts'
 

@@ -4,15 +4,15 @@ import { createServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { localhostHostValidation, localhostOriginValidation, toNodeHandler } from '@modelcontextprotocol/node'
+import type { EventStore, JSONRPCMessage } from '@modelcontextprotocol/server'
 import {
   createMcpHandler,
   isLegacyRequest,
   WebStandardStreamableHTTPServerTransport,
 } from '@modelcontextprotocol/server'
-import type { EventStore, JSONRPCMessage } from '@modelcontextprotocol/server'
 import type { Era } from '../../src/mcp/versions.ts'
-import { fixture } from './fixture.ts'
 import type { Shared } from './fixture.ts'
+import { fixture } from './fixture.ts'
 import { waitingRoom } from './waiting-room.ts'
 
 export interface Fixture extends AsyncDisposable {

@@ -1,6 +1,7 @@
 /** One instance of the fixture: of a session in the stateful era, of a single request in the stateless one. */
-import { fromJsonSchema, McpServer, ProtocolError } from '@modelcontextprotocol/server'
+
 import type { CacheHint, Tool } from '@modelcontextprotocol/server'
+import { fromJsonSchema, McpServer, ProtocolError } from '@modelcontextprotocol/server'
 import type { Era } from '../../src/mcp/versions.ts'
 import { sealed } from './fixture-asking.ts'
 import type { Surroundings } from './fixture-content.ts'

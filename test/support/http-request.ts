@@ -1,10 +1,11 @@
 /** One HTTP request, sent exactly as given, and its answer exactly as it came. */
+
+import type { IncomingHttpHeaders } from 'node:http'
 import http from 'node:http'
 import https from 'node:https'
-import type { IncomingHttpHeaders } from 'node:http'
 import type { ConnectionOptions } from 'node:tls'
-import { sseReader } from './event-stream.ts'
 import type { SseEvent } from './event-stream.ts'
+import { sseReader } from './event-stream.ts'
 import type { Message } from './raw-json.ts'
 import { message } from './raw-json.ts'
 

@@ -1,8 +1,8 @@
 /** One HTTP answer of the scripted MCP server: as JSON, or as an event stream once something else has to be said first. */
 import type { ServerResponse } from 'node:http'
 import { sseEvent } from './event-stream.ts'
-import { HttpAnswer, RpcError } from './mcp-script.ts'
 import type { Answer, Received, Script } from './mcp-script.ts'
+import { HttpAnswer, RpcError } from './mcp-script.ts'
 
 export interface Answering {
   header(name: string, value: string): void

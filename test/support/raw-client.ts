@@ -1,13 +1,13 @@
 /** An MCP client without any SDK: it sends exactly the bytes it is told to, and shows exactly what came back. */
-import type { RequestOptions, Reply } from './http-request.ts'
+import type { Reply, RequestOptions } from './http-request.ts'
 import { request } from './http-request.ts'
 import { RpcError } from './mcp-script.ts'
 import type { JsonObject, Message } from './raw-json.ts'
 import { rawMember } from './raw-json.ts'
 import { waitingRoom } from './waiting-room.ts'
 
-export { request } from './http-request.ts'
 export type { Reply } from './http-request.ts'
+export { request } from './http-request.ts'
 export { stateless } from './stateless-client.ts'
 
 /** What a client answers when a server asks: a result (or its JSON text); undefined: it stays silent. */
