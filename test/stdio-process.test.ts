@@ -301,7 +301,7 @@ const elsewhere = async (
 void t.test('when we are killed, every child and grandchild is dead within two seconds', async (t) => {
   const { parent, line } = await elsewhere(
     t,
-    `import { spawnStdio } from './src/broker/stdio-process.ts'
+    `import { spawnStdio } from './src/upstreams/stdio-process.ts'
      await spawnStdio({
        name: 'test', command: process.execPath, args: ['-e', ${JSON.stringify(STUBBORN)}], cwd: process.cwd(),
        env: new Map(), inherited: process.env, log: { info() {}, warn() {} },
