@@ -2,7 +2,7 @@
 import { type Credentials, credentials } from './credentials/credentials.ts'
 import { tokenEndpoint } from './credentials/token-endpoint.ts'
 import { tokenFetch } from './credentials/token-fetch.ts'
-import { systemCa } from './xds/system-ca.ts'
+import { trusted } from './xds/system-ca.ts'
 
 interface Log {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void
@@ -12,7 +12,7 @@ interface Log {
 /** `onChange`: there are other tokens, which Envoy has to get. */
 export const gatewayCredentials = (log: Log, onChange: (server: string) => void): Credentials =>
   credentials({
-    endpoint: (client) => tokenEndpoint(client, tokenFetch(client.ca, systemCa())),
+    endpoint: (client) => tokenEndpoint(client, tokenFetch(trusted(client.ca))),
     now: Date.now,
     after: (ms, then) => {
       const timer = setTimeout(then, ms)

@@ -3,7 +3,7 @@ import { type Authenticator, authenticator, type Identified } from './identity/a
 import { fetchJson } from './identity/fetch-json.ts'
 import { type Challenge, challenge, resourceMetadata } from './identity/resource-metadata.ts'
 import type { Registry } from './registry/model.ts'
-import { systemCa } from './xds/system-ca.ts'
+import { trusted } from './xds/system-ca.ts'
 
 interface Log {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void
@@ -29,7 +29,7 @@ const UNKNOWN_KEY = /^jwt_authn_access_denied\{Jwks_doesn't_have_key/
 /** `registry`: the one in force. `onChange`: there are other keys, which Envoy has to get. */
 export const gatewayIdentity = (registry: () => Registry, log: Log, onChange: () => void): GatewayIdentity => {
   const who = authenticator(registry().gateway.auth, {
-    fetching: (ca) => fetchJson({ ca, systemCa: systemCa() }),
+    fetching: (ca) => fetchJson(trusted(ca)),
     now: Date.now,
     after: (ms, then) => {
       const timer = setTimeout(then, ms)

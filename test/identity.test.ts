@@ -13,6 +13,7 @@ import { keySet } from '../src/identity/key-set.ts'
 import { publicKeys } from '../src/identity/public-keys.ts'
 import { challenge, resourceMetadata } from '../src/identity/resource-metadata.ts'
 import type { Access, Auth, Registry, View } from '../src/registry/model.ts'
+import { trusted } from '../src/xds/system-ca.ts'
 import { httpServer, registryOf } from './support/registry-value.ts'
 import { badTokens, inSeconds, type SigningKey, signingKey } from './support/tokens.ts'
 
@@ -181,7 +182,7 @@ await t.test('fetching', async (t) => {
   ]
   for (const [name, url, problem, limitMs] of rows) {
     await t.test(name, async (t) => {
-      const fetching = fetchJson({ ca, systemCa: nowhere }, limitMs)
+      const fetching = fetchJson(ca, limitMs)
       const fetched = await fetching.get(url)
       if (problem === undefined) t.strictSame(fetched, { ok: true, document: { a: 1 } })
       else t.match(fetched, { ok: false, problem })
@@ -189,15 +190,15 @@ await t.test('fetching', async (t) => {
     })
   }
   const trusts = [
-    ['the authority given', { ca, systemCa: nowhere }, true],
-    ['the authority given, which the system does not know', { ca, systemCa: certificate('client.pem') }, true],
-    ["one of the system's", { ca: undefined, systemCa: certificate('ca.pem') }, true],
-    ["none of the system's", { ca: undefined, systemCa: certificate('client.pem') }, false],
-    ["none of Node's, while the system's cannot be read", { ca: undefined, systemCa: nowhere }, false],
+    ['the authority given', [ca, nowhere], true],
+    ['the authority given, which the system does not know', [ca, certificate('client.pem')], true],
+    ["one of the system's", [undefined, certificate('ca.pem')], true],
+    ["none of the system's", [undefined, certificate('client.pem')], false],
+    ["none of Node's, while the system's cannot be read", [undefined, nowhere], false],
   ] as const
-  for (const [name, trust, ok] of trusts) {
+  for (const [name, [own, system], ok] of trusts) {
     await t.test(`over TLS, signed by ${name}`, async (t) => {
-      const fetching = fetchJson(trust)
+      const fetching = fetchJson(trusted(own, system))
       const fetched = await fetching.get(`${https}/json`)
       t.equal(fetched.ok, ok)
       if (!fetched.ok) t.match(fetched.problem, /cannot be fetched/)

@@ -2,7 +2,7 @@
 import { fetchJson } from '../identity/fetch-json.ts'
 import { keySet } from '../identity/key-set.ts'
 import type { Auth } from '../registry/model.ts'
-import { systemCa } from '../xds/system-ca.ts'
+import { trusted } from '../xds/system-ca.ts'
 
 export interface LiveKeys {
   readonly issuer: string
@@ -15,7 +15,7 @@ export interface LiveKeys {
 
 /** Never rejects. */
 export const liveKeys = async (auth: Auth): Promise<LiveKeys> => {
-  const fetching = fetchJson({ ca: auth.ca, systemCa: systemCa() })
+  const fetching = fetchJson(trusted(auth.ca))
   const nothing = (): undefined => undefined
   const asked = keySet(auth, {
     get: (url) => fetching.get(url),

@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici'
 import type { KnownTool } from '../catalog/offer.ts'
 import { STATELESS_VERSIONS } from '../mcp/versions.ts'
 import { type Credential, type HttpServer, Secret, type Server, type StdioServer } from '../registry/model.ts'
-import { systemCa } from '../xds/system-ca.ts'
+import { trusted } from '../xds/system-ca.ts'
 
 export type Live =
   | {
@@ -60,17 +60,16 @@ const shown = async (server: HttpServer): Promise<Credential | undefined> => {
   if (client === undefined) return server.credential
   const { CLIENT_CREDENTIALS, tokenEndpoint } = await import('../credentials/token-endpoint.ts')
   const { tokenFetch } = await import('../credentials/token-fetch.ts')
-  const answer = await tokenEndpoint(client, tokenFetch(client.ca, systemCa()))(CLIENT_CREDENTIALS, {})
+  const answer = await tokenEndpoint(client, tokenFetch(trusted(client.ca)))(CLIENT_CREDENTIALS, {})
   if (!answer.ok) throw new Error(`no token of ${client.token}: ${answer.detail}`)
   return { header: 'authorization', value: new Secret(`Bearer ${answer.token.reveal()}`) }
 }
 
 const http = async (server: HttpServer): Promise<Way> => {
   const { Agent } = await import('undici')
-  const { trusted } = await import('../credentials/token-fetch.ts')
   const { SSEClientTransport, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
   const { client, sni } = server.tls
-  const ca = trusted(server.tls.ca, systemCa())
+  const ca = trusted(server.tls.ca)
   const agent = new Agent({
     connect: {
       ...(ca === undefined ? {} : { ca }),

@@ -1,5 +1,4 @@
 /** HTTP to token endpoints: small answers, no redirects, and nothing of them that the gateway has no use for. */
-import { readFileSync } from 'node:fs'
 import { Agent, request } from 'undici'
 
 /** One POST of a form. Rejects when there is no answer. */
@@ -14,10 +13,9 @@ interface Form {
 /** Larger answers are none of a token endpoint. */
 const MOST_BYTES = 256 * 1024
 
-/** `ca`: PEM certificates to trust instead of the system's, which are in the file `systemCa`. */
-export const tokenFetch = (ca: string | undefined, systemCa?: string): TokenFetch => {
-  const pem = trusted(ca, systemCa)
-  const dispatcher = new Agent({ connect: pem === undefined ? {} : { ca: pem }, keepAliveTimeout: 10_000 })
+/** `ca`: the PEM certificates to trust; undefined: Node's own. */
+export const tokenFetch = (ca: string | undefined): TokenFetch => {
+  const dispatcher = new Agent({ connect: ca === undefined ? {} : { ca }, keepAliveTimeout: 10_000 })
   return async (url, { headers, body, signal }) => {
     const reply = await request(url, { method: 'POST', headers: { ...headers }, body, signal, dispatcher })
     const chunks: Buffer[] = []
@@ -34,16 +32,6 @@ export const tokenFetch = (ca: string | undefined, systemCa?: string): TokenFetc
       status: reply.statusCode,
       headers: { 'content-type': Array.isArray(type) ? (type[0] ?? '') : (type ?? '') },
     })
-  }
-}
-
-/** PEM certificates: `ca`, else those in the file. Undefined: there are none, and Node's own have to do. */
-export const trusted = (ca: string | undefined, systemCa: string | undefined): string | undefined => {
-  if (ca !== undefined || systemCa === undefined) return ca
-  try {
-    return readFileSync(systemCa, 'utf8')
-  } catch {
-    return undefined
   }
 }
 

@@ -1,5 +1,4 @@
 /** Fetches one JSON document of an identity provider: in bounded time and size, and from nowhere but where it is said to be. */
-import { readFileSync } from 'node:fs'
 import { Agent, type Dispatcher, request } from 'undici'
 import { isLoopback } from '../registry/address.ts'
 
@@ -19,16 +18,9 @@ const LIMIT_MS = 10_000
 const MOST_BYTES = 512 * 1024
 const MOST_REDIRECTS = 3
 
-export interface Trust {
-  /** PEM certificates to trust instead of the system's. */
-  readonly ca: string | undefined
-  /** The file with the system's. */
-  readonly systemCa: string
-}
-
-export const fetchJson = ({ ca, systemCa }: Trust, limitMs = LIMIT_MS): FetchJson => {
-  const trusted = ca ?? textIn(systemCa)
-  const agent = new Agent({ connect: { timeout: limitMs, ...(trusted !== undefined && { ca: trusted }) } })
+/** `ca`: the PEM certificates to trust; undefined: Node's own. */
+export const fetchJson = (ca: string | undefined, limitMs = LIMIT_MS): FetchJson => {
+  const agent = new Agent({ connect: { timeout: limitMs, ...(ca !== undefined && { ca }) } })
   return {
     async get(from) {
       const url = URL.canParse(from) ? new URL(from) : undefined
@@ -40,15 +32,6 @@ export const fetchJson = ({ ca, systemCa }: Trust, limitMs = LIMIT_MS): FetchJso
       }
     },
     close: () => agent.destroy(),
-  }
-}
-
-/** Undefined: there is none, and Node's own certificates have to do. */
-const textIn = (file: string): string | undefined => {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return undefined
   }
 }
 
