@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import type { Era } from '../src/mcp/versions.ts'
 import { type AskingClient, askingClient, type Got } from './support/asking.ts'
+import { type ConfirmingClient, confirmingClients } from './support/confirming-client.ts'
 import { freePort, noServers, startGateway } from './support/gateway.ts'
 import type { McpServer } from './support/mcp-server.ts'
 import { serveMcp } from './support/mcp-server.ts'
@@ -408,6 +409,56 @@ for (const row of rows) {
     }
   })
 }
+
+// --- with a human in between --------------------------------------------------------------------------------------
+
+await t.test('rules that a human has to confirm', async (t) => {
+  const row: Row = {
+    name: '',
+    access: [
+      { tools: ['read', 'search_*'], resources: 'doc:*', allow: { groups: 'readers' }, confirm: true },
+      { prompts: 'greet', allow: 'anyone', confirm: true },
+    ],
+    claims: [readers],
+    allowed: own(/^(read|search_.*|doc:.*|greet)$/),
+  }
+  await play(gateway, registryFor(row))
+  const headers = await tokens.bearer(readers)
+  const use = ({ kind, exposed }: Item, client: ConfirmingClient): Promise<unknown> =>
+    kind === 'tools'
+      ? client.call(exposed)
+      : kind === 'prompts'
+        ? client.get(exposed)
+        : client.read(exposed.replace('{id}', '7'))
+  for (const [name, { era, open }] of Object.entries(confirmingClients))
+    for (const view of ['', 'oncall'])
+      await t.test(`${name}, ${view === '' ? 'no view' : `view ${view}`}`, async (t) => {
+        const at = view === '' ? gateway.url : `${gateway.url}/${view}`
+        const isAllowed = (item: Item): boolean =>
+          views[view]?.shows(item) === true && row.allowed({ ...item, view, era, claims: readers })
+        await using lists = await askingClient(at, era, 'broker', headers)
+        const shown = items.filter(isAllowed)
+        for (const [kind, method] of Object.entries(LIST))
+          t.same(
+            await lists.list(method),
+            shown.filter((item) => item.kind === kind).map(({ exposed }) => exposed),
+            method,
+          )
+        await using client = await open(at, () => 'accept', headers)
+        await using alone = await open(at, undefined, headers)
+        for (const item of shown) {
+          const asked = client.shown.length
+          await use(item, client)
+          t.equal(client.shown.length, asked + 1, `a human was asked about ${item.exposed}`)
+        }
+        forget()
+        for (const item of shown) await t.rejects(use(item, alone), `nobody to ask about ${item.exposed}`)
+        const asked = client.shown.length
+        for (const item of items.filter((one) => !isAllowed(one))) await t.rejects(use(item, client), item.exposed)
+        t.equal(client.shown.length, asked, 'no human was asked about what is hidden')
+        t.same(reached(), [], 'no server heard of it')
+      })
+})
 
 // --- one thing under two names ------------------------------------------------------------------------------------
 

@@ -18,10 +18,12 @@ export interface ConfirmingClient extends AsyncDisposable {
   read(uri: string): Promise<unknown>
 }
 
+type Headers = Readonly<Record<string, string>>
+
 export interface ConfirmingMode {
   readonly era: Era
   /** Without a human it does not say that it can be asked. */
-  readonly open: (url: string, human: Human | undefined) => Promise<ConfirmingClient>
+  readonly open: (url: string, human: Human | undefined, headers?: Headers) => Promise<ConfirmingClient>
 }
 
 const info = { name: 'confirming-client', version: '1.0.0' }
@@ -39,11 +41,11 @@ const asking = (human: Human | undefined) => {
   }
 }
 
-const openV1: ConfirmingMode['open'] = async (url, human) => {
+const openV1: ConfirmingMode['open'] = async (url, human, headers = {}) => {
   const client = new v1.Client(info, capabilities(human))
   const { shown, answer } = asking(human)
   if (human !== undefined) client.setRequestHandler(ElicitRequestSchema, answer)
-  await client.connect(new StreamableHTTPClientTransport(new URL(url)))
+  await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }))
   return {
     shown,
     call: (name, args = {}) => client.callTool({ name, arguments: args }),
@@ -55,11 +57,11 @@ const openV1: ConfirmingMode['open'] = async (url, human) => {
 
 const openV2 =
   (mode: v2.VersionNegotiationMode): ConfirmingMode['open'] =>
-  async (url, human) => {
+  async (url, human, headers = {}) => {
     const client = new v2.Client(info, { ...capabilities(human), versionNegotiation: { mode } })
     const { shown, answer } = asking(human)
     if (human !== undefined) client.setRequestHandler('elicitation/create', answer)
-    await client.connect(new v2.StreamableHTTPClientTransport(new URL(url)))
+    await client.connect(new v2.StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }))
     return {
       shown,
       call: (name, args = {}) => client.callTool({ name, arguments: args }),
