@@ -253,6 +253,14 @@ await t.test('plan', async (t) => {
     await gateway.edit(registryWith(rules, tests))
     t.same((await gateway.status()).problems, [])
   })
+  await t.test('what only a restart can change', async (t) => {
+    const moved = await beside(
+      'moved.yaml',
+      (await readFile(gateway.file, 'utf8')).replace('gateway:', 'gateway:\n  listen: 127.0.0.1:7'),
+    )
+    t.match((await plan(moved)).out, /needs a restart, and is refused without one: gateway\.listen\n/)
+    t.match(JSON.parse((await plan(moved, '--json')).out), { restart: ['gateway.listen'] })
+  })
   await t.test('for programs', async (t) => {
     const { out } = await plan(next, '--json')
     t.match(JSON.parse(out), {
