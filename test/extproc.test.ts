@@ -717,6 +717,21 @@ void t.test('what a decision changes', async (t) => {
       }),
     )
   })
+  await t.test('how a stateless client calls itself, on either path', async (t) => {
+    const rows: readonly (readonly [name: string, info: string, client: string | undefined])[] = [
+      ['new_x', '{"name":"inspector","version":"2.1"}', 'inspector/2.1'],
+      ['pipe_run', '{"name":"inspector","version":"2.1"}', 'inspector/2.1'],
+      ['nope', '{"name":"inspector"}', 'inspector'],
+      ['pipe_run', '{"name":7}', undefined],
+      ['pipe_run', '"inspector"', undefined],
+      ['pipe_run', '[7]', undefined],
+    ]
+    for (const [name, info, client] of rows) {
+      const body = stateless(name).replace('"_meta":{', `"_meta":{"io.modelcontextprotocol/clientInfo":${info},`)
+      const known = metadata(decideStateless(statelessHead(name), body), circumstances)['mcp.gateway']
+      t.equal(known?.['client'], client, `${name}: ${info}`)
+    }
+  })
   await t.test('metadata', async (t) => {
     const known = metadata(decided('git_search'), { ...circumstances, client: 'inspector/2.1' })
     t.match(known['mcp.gateway'], { session: 's1', client: 'inspector/2.1' })

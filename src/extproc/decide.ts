@@ -45,6 +45,8 @@ export type HeadDecision =
 
 /** What is known of the request beside its way. */
 interface Judged {
+  /** How a stateless client calls itself; empty: not in this request. */
+  readonly client: string
   /** What allows it; none: no rule is about it. */
   readonly grounds: readonly Ground[]
   /** What it counts against. */
@@ -65,8 +67,8 @@ export type Decision = Judged &
         readonly body: Buffer | undefined
       } & (
         | { readonly era: 'stateful'; readonly session: ServerSession }
-        /** `mcpName`: the own name for the header; undefined: the one that came is right as it is. `client`: how it calls itself. */
-        | { readonly era: 'stateless'; readonly mcpName: string | undefined; readonly client: string }
+        /** `mcpName`: the own name for the header; undefined: the one that came is right as it is. */
+        | { readonly era: 'stateless'; readonly mcpName: string | undefined }
       ))
     | {
         readonly to: 'broker'
@@ -137,22 +139,24 @@ export const decide = (table: RoutingTable, asked: Asked, bytes: Buffer): Decisi
   const { message } = scanned
   const { method, id } = message
   const era = eraWith(asked, message)
+  const client = era === 'stateless' ? clientIn(bytes, message) : ''
   // The body has the last word on it for rules as well.
   const asker = era === asked.era ? asked.asker : { ...asked.asker, era }
   if (method === undefined || !isDirect(method)) {
     const counted =
       method === 'completion/complete' && mayBeAnswered(asked) ? completion(table, asker, message, bytes) : []
-    return { to: 'broker', era, method, id: short(id), row: undefined, grounds: [], buckets: counted }
+    return { to: 'broker', era, method, id: short(id), row: undefined, client, grounds: [], buckets: counted }
   }
   const found = lookUp(table, method, era, message, bytes)
   const verdict = found && verdictOn(table.policy, asker, method, found.kind, found.row)
   if (found === undefined || verdict?.allowed !== true) {
-    return { to: 'broker', era, method, id: short(id), row: undefined, ...UNJUDGED }
+    return { to: 'broker', era, method, id: short(id), row: undefined, ...UNJUDGED, client }
   }
   const { row } = found
   const server = table.servers.get(row.server)
   const fits = bytes.length <= (server?.limits?.maxBody ?? bytes.length)
   const judged: Judged = {
+    client,
     grounds: verdict.grounds,
     buckets: fits && mayBeAnswered(asked) ? buckets(table, method, row) : [],
   }
@@ -178,8 +182,7 @@ export const decide = (table: RoutingTable, asked: Asked, bytes: Buffer): Decisi
     ) {
       const mcpName = renamed(found) ? encodeHeaderValue(row.own) : undefined
       const body = renamed(found) ? rename(bytes, found.at, row.own) : undefined
-      const client = clientIn(bytes, message)
-      return { to: 'server', era: 'stateless', method, id, row, server, cluster, mcpName, body, client, ...judged }
+      return { to: 'server', era: 'stateless', method, id, row, server, cluster, mcpName, body, ...judged }
     }
   }
   return { to: 'broker', era, method, id: short(id), row: isPublishable(found) ? row : undefined, ...judged }
@@ -190,7 +193,7 @@ const mayBeAnswered = (asked: Asked): boolean => asked.era === 'stateless' || as
 
 const renamed = ({ row, name }: Found): boolean => row.own !== name
 
-const UNJUDGED: Judged = { grounds: [], buckets: [] }
+const UNJUDGED: Judged = { client: '', grounds: [], buckets: [] }
 
 /** The broker's always; a limit counts it all the same. */
 const completion = (table: RoutingTable, asker: Asker, message: Message, bytes: Buffer): readonly Bucket[] => {

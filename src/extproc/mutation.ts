@@ -91,7 +91,7 @@ const published = (method: string | undefined, row: Row | undefined): Header[] =
 /** Kuadrant's and Envoy's own shapes of the same facts (design 4.6). */
 export const metadata = (decision: Decision | undefined, circumstances: Circumstances): Metadata => {
   const { decisionId, era, session } = circumstances
-  const client = decision?.to === 'server' && decision.era === 'stateless' ? decision.client : circumstances.client
+  const client = decision === undefined || decision.client === '' ? circumstances.client : decision.client
   const row = decision?.row
   const method = decision?.method ?? ''
   const own = row?.own ?? ''
