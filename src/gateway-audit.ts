@@ -1,6 +1,8 @@
 /** Joins what Envoy reports of each finished request with what the broker knows of it, and keeps the audit log the registry names. */
+
 import { setTimeout } from 'node:timers/promises'
 import type { AuditStatus } from './admin/status.ts'
+import { dropOldest } from './bounded.ts'
 import { appending, standardOutput } from './observe/audit-file.ts'
 import { type AuditLog, auditLog } from './observe/audit-log.ts'
 import { auditRecord, type Finished, type Told } from './observe/audit-record.ts'
@@ -66,7 +68,7 @@ export const gatewayAudit = (log: Log, registry: string): GatewayAudit => {
     heard(decision, told) {
       if (open === undefined || decision === '') return
       begun.set(decision, told)
-      if (begun.size > MOST_BEGUN) for (const oldest of begun.keys()) return void begun.delete(oldest)
+      dropOldest(begun, MOST_BEGUN)
     },
     record(finished) {
       if (open === undefined) return

@@ -1,4 +1,5 @@
 /** What servers are shown, wired: token endpoints over the network, real time, the log. */
+import { realClock } from './clock.ts'
 import { type Credentials, credentials } from './credentials/credentials.ts'
 import { tokenEndpoint } from './credentials/token-endpoint.ts'
 import { tokenFetch } from './credentials/token-fetch.ts'
@@ -13,12 +14,7 @@ interface Log {
 export const gatewayCredentials = (log: Log, onChange: (server: string) => void): Credentials =>
   credentials({
     endpoint: (client) => tokenEndpoint(client, tokenFetch(trusted(client.ca))),
-    now: Date.now,
-    after: (ms, then) => {
-      const timer = setTimeout(then, ms)
-      return () => clearTimeout(timer)
-    },
-    random: Math.random,
+    ...realClock,
     onChange,
     onProblem: (server, reason) => log.warn('no token for a server can be had', { server, reason }),
   })

@@ -1,4 +1,5 @@
 /** Who asks, wired: the issuer's keys over the network, real time, the log, and what the broker asks about identity. */
+import { realClock } from './clock.ts'
 import { type Authenticator, authenticator, type Identified } from './identity/authenticator.ts'
 import { fetchJson } from './identity/fetch-json.ts'
 import { type Challenge, challenge, resourceMetadata } from './identity/resource-metadata.ts'
@@ -30,12 +31,7 @@ const UNKNOWN_KEY = /^jwt_authn_access_denied\{Jwks_doesn't_have_key/
 export const gatewayIdentity = (registry: () => Registry, log: Log, onChange: () => void): GatewayIdentity => {
   const who = authenticator(registry().gateway.auth, {
     fetching: (ca) => fetchJson(trusted(ca)),
-    now: Date.now,
-    after: (ms, then) => {
-      const timer = setTimeout(then, ms)
-      return () => clearTimeout(timer)
-    },
-    random: Math.random,
+    ...realClock,
     onChange: () => {
       log.info('the keys of gateway.auth have changed')
       onChange()

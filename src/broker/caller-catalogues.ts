@@ -1,4 +1,5 @@
 /** The catalogue with what servers offer one caller alone; merged once for all who are offered the same. */
+import { dropOldest } from '../bounded.ts'
 import type { Catalogue } from '../catalog/catalogue.ts'
 import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
 import type { Caller } from '../clients/caller.ts'
@@ -50,8 +51,7 @@ export const callerCatalogues = ({ upstreams, shared, merge }: Options): CallerC
       const made = kept.get(key) ?? merge(own)
       kept.delete(key)
       kept.set(key, made)
-      const [oldest] = kept.keys()
-      if (kept.size > MOST && oldest !== undefined) kept.delete(oldest)
+      dropOldest(kept, MOST)
       return made
     },
   }

@@ -1,16 +1,16 @@
 /** What is said on a subscriptions/listen stream: what the client wants to hear, and each message with the stream's id. */
-import { lists } from '../catalog/server-catalogue.ts'
+
 import { elements, isObject, members, stringOf, textOf } from '../mcp/json-text.ts'
 import type { Span } from '../mcp/message.ts'
 import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
+import type { Kind } from '../mcp/methods.ts'
 
-/** What a merged list is announced as; templates change with resources. */
-export type ListKind = (typeof LIST_KINDS)[number]
-export const LIST_KINDS = [lists['tools/list'].kind, lists['prompts/list'].kind, lists['resources/list'].kind] as const
+/** What merged lists are announced as; templates change with resources. */
+export const LIST_KINDS: readonly Kind[] = ['tools', 'prompts', 'resources']
 
 /** What a client wants to hear of. URIs are exposed ones, each once. */
 export interface ListenFilter {
-  readonly kinds: readonly ListKind[]
+  readonly kinds: readonly Kind[]
   readonly uris: readonly string[]
   /** Undefined: nothing was said about tasks. */
   readonly taskIds?: readonly string[] | undefined
@@ -20,14 +20,14 @@ export interface ListenFilter {
 const MOST_URIS = 1000
 const MOST_TASKS = 1000
 
-const wanted = (kind: ListKind): string => `${kind}ListChanged`
+const wanted = (kind: Kind): string => `${kind}ListChanged`
 
 /** The filter of a listen request; otherwise what is wrong with it. */
 export const parseListenFilter = (bytes: Buffer, params: Span | undefined): ListenFilter | { readonly why: string } => {
   const filter = params === undefined ? undefined : members(bytes, params).get('notifications')
   if (!isObject(bytes, filter)) return { why: 'notifications must be an object' }
   const said = members(bytes, filter)
-  const kinds: ListKind[] = []
+  const kinds: Kind[] = []
   for (const kind of LIST_KINDS) {
     const span = said.get(wanted(kind))
     const text = span === undefined ? 'false' : textOf(bytes, span)
@@ -69,7 +69,7 @@ export const acknowledged = (id: string, { kinds, uris, taskIds = [] }: ListenFi
   return notification(id, 'subscriptions/acknowledged', `,"notifications":${JSON.stringify(honoured)}`)
 }
 
-export const listChanged = (id: string, kind: ListKind): Buffer => notification(id, `${kind}/list_changed`, '')
+export const listChanged = (id: string, kind: Kind): Buffer => notification(id, `${kind}/list_changed`, '')
 
 export const resourceUpdated = (id: string, uri: string): Buffer =>
   notification(id, 'resources/updated', `,"uri":${JSON.stringify(uri)}`)

@@ -1,20 +1,15 @@
 /** subscriptions/listen, ended here: one stream of ours to each client, fed by the catalogue and by the servers' own news. */
+
 import type { Catalogue } from '../catalog/catalogue.ts'
 import { changedLists } from '../catalog/changed-lists.ts'
 import { type RoutingTable, type Row, resourceRow } from '../catalog/routing-table.ts'
 import { verdictOn } from '../catalog/thing.ts'
 import type { Caller } from '../clients/caller.ts'
+import { within } from '../clock.ts'
+import type { Kind } from '../mcp/methods.ts'
 import { declaresTasks } from '../mcp/stateless-request.ts'
-import { within } from '../upstreams/pause.ts'
 import type { Upstream } from '../upstreams/upstream.ts'
-import {
-  acknowledged,
-  type ListKind,
-  listChanged,
-  listenEnded,
-  parseListenFilter,
-  resourceUpdated,
-} from './listen-messages.ts'
+import { acknowledged, listChanged, listenEnded, parseListenFilter, resourceUpdated } from './listen-messages.ts'
 import type { Changed, Listeners } from './listeners.ts'
 import type { Reply } from './reply.ts'
 import { offersTasksTo } from './stateless-pass.ts'
@@ -50,7 +45,7 @@ interface Stream {
   /** The latest that the caller knows of, or may know of; undefined: what all are offered. */
   offered: Catalogue | undefined
   readonly reply: Reply
-  readonly kinds: readonly ListKind[]
+  readonly kinds: readonly Kind[]
   /** Server → what is heard of it. */
   readonly watches: Map<string, Watch>
   readonly tasks: TaskNews

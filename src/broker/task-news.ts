@@ -1,6 +1,7 @@
 /** The part of a listen stream that is about tasks: which servers have them, and what those say as the client is to hear it. */
 
 import type { Caller } from '../clients/caller.ts'
+import { within } from '../clock.ts'
 import { members, textOf } from '../mcp/json-text.ts'
 import type { Message } from '../mcp/message.ts'
 import { META_SUBSCRIPTION_ID } from '../mcp/meta-keys.ts'
@@ -8,7 +9,6 @@ import { TASKS_EXTENSION } from '../mcp/task-id.ts'
 import { changeObject } from '../translation/object-edits.ts'
 import { taskOf } from '../translation/task-ids.ts'
 import type { Introduction } from '../upstreams/handshake.ts'
-import { within } from '../upstreams/pause.ts'
 import { REVISION } from '../upstreams/stateless-wire.ts'
 import { TASK_NEWS } from '../upstreams/task-watch.ts'
 import type { TaskWatching, Upstream } from '../upstreams/upstream.ts'

@@ -9,7 +9,14 @@ import { strictest, UNCACHED } from './caching.ts'
 import { exposedName } from './exposed-name.ts'
 import { type Remark, remarks } from './remarks.ts'
 import { emptyTable, type RoutingTable, type Row, type ServerRow, type TemplateRow } from './routing-table.ts'
-import { type CachedMethod, type ItemKind, type ListMethod, lists, type ServerCatalogue } from './server-catalogue.ts'
+import {
+  type CachedMethod,
+  type ItemKind,
+  type ListMethod,
+  listMethods,
+  lists,
+  type ServerCatalogue,
+} from './server-catalogue.ts'
 import { lookOf, suspicion } from './suspicious.ts'
 import { mergeTasks, offersTasks, type Tasks } from './tasks.ts'
 import { type Traits, traitsOf } from './traits.ts'
@@ -50,8 +57,6 @@ export interface Catalogue {
   /** How many items of each kind each server shows. */
   readonly counts: ReadonlyMap<string, Readonly<Record<ItemKind, number>>>
 }
-
-const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
 
 /** One value for each list. */
 const each = <T>(make: (method: ListMethod) => T): Readonly<Record<ListMethod, T>> => ({
@@ -97,7 +102,7 @@ export const mergeCatalogue = (registry: Registry, answers: ReadonlyMap<string, 
     table,
     lists: { stateful: each((method) => merged[method].stateful), stateless: each((method) => merged[method].list) },
     caching: mergeCaching(servers, answers, counts),
-    hidden: methods.flatMap((method) => merged[method].hidden),
+    hidden: listMethods.flatMap((method) => merged[method].hidden),
     remarks: remarks(servers, answers, table, registry.lock),
     capabilities: mergeCapabilities([...answers.values()]),
     tasks: mergeTasks([...answers.values()]),

@@ -4,9 +4,9 @@ import type { Kind } from '../mcp/methods.ts'
 import type { Era } from '../mcp/versions.ts'
 import type { Asker } from '../policy/asker.ts'
 import type { Catalogue, MergedList } from './catalogue.ts'
-import type { ListMethod } from './server-catalogue.ts'
+import { type ListMethod, listMethods } from './server-catalogue.ts'
 import { isShown } from './thing.ts'
-import { kindOf, methods, visible } from './visible.ts'
+import { kindOf, visible } from './visible.ts'
 
 const eras = ['stateful', 'stateless'] as const
 
@@ -17,7 +17,7 @@ type Difference = 'none' | 'all' | readonly MergedList['rows'][number][]
 export const changedLists = (before: Catalogue, after: Catalogue): ((asker: Asker) => readonly Kind[]) => {
   const sameRules = before.table.policy === after.table.policy
   const differences = (era: Era): readonly (readonly [ListMethod, Difference])[] =>
-    methods.map((method) => [
+    listMethods.map((method) => [
       method,
       sameRules ? difference(before.lists[era][method], after.lists[era][method]) : 'all',
     ])
@@ -46,7 +46,7 @@ export interface Seen {
 /** Which lists are not the same to both. */
 export const differentLists = (one: Seen, other: Seen): readonly Kind[] => {
   const listOf = ({ catalogue, asker }: Seen, method: ListMethod): MergedList => visible(catalogue, asker).list(method)
-  const differing = methods.filter((method) => !isSame(listOf(one, method), listOf(other, method)))
+  const differing = listMethods.filter((method) => !isSame(listOf(one, method), listOf(other, method)))
   return [...new Set(differing.map((method) => kindOf[method]))]
 }
 

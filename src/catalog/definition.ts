@@ -1,5 +1,7 @@
 /** What a tool says of itself that counts when it is pinned, in a canonical form, and the hash of it. */
+
 import { createHash } from 'node:crypto'
+import { isObject } from '../registry/json-object.ts'
 import type { Definition, ToolPin } from '../registry/model.ts'
 import type { Item } from './server-catalogue.ts'
 
@@ -8,7 +10,7 @@ export const FIELDS = ['title', 'description', 'inputSchema', 'outputSchema', 'a
 
 /** The members of a JSON object; of anything else none. */
 export const membersOf = (value: unknown): readonly (readonly [string, unknown])[] =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
+  isObject(value) ? Object.entries(value) : []
 
 /** The same value with the keys of every object in order. */
 export const sorted = (value: unknown): unknown => {

@@ -1,4 +1,5 @@
 /** What differs between a lock and what servers offer, field by field; and a lock that takes some of it over. */
+import { isObject } from '../registry/json-object.ts'
 import type { Definition, Lock, ServerPin, ToolPin } from '../registry/model.ts'
 import { type Path, pathText } from '../registry/place.ts'
 import { canonical, FIELDS, membersOf, pinned } from './definition.ts'
@@ -90,9 +91,6 @@ const changes = (path: Path, before: unknown, after: unknown): readonly FieldCha
   }
   return [{ path: pathText(path), ...(before !== undefined && { before }), ...(after !== undefined && { after }) }]
 }
-
-const isObject = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The lock with these differences in it. What is suspicious stays as it was. */
 export const approve = (lock: Lock, servers: readonly OfferedServer[], taken: readonly Change[]): Lock => {

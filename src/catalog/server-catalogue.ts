@@ -15,6 +15,12 @@ export const lists = {
 } as const satisfies Record<MethodAnsweredBy<'all'>, unknown>
 
 export type ListMethod = keyof typeof lists
+export const listMethods = [
+  'tools/list',
+  'prompts/list',
+  'resources/list',
+  'resources/templates/list',
+] as const satisfies readonly ListMethod[]
 export type ItemKind = (typeof lists)[ListMethod]['kind']
 
 /** What the gateway answers itself with a hint of how long it may be kept. */

@@ -1,5 +1,6 @@
 /** What of a catalogue one asker sees: in their era and view, and only what they may use. */
 
+import { dropOldest } from '../bounded.ts'
 import type { Kind } from '../mcp/methods.ts'
 import type { Asker } from '../policy/asker.ts'
 import type { Policy } from '../policy/policy.ts'
@@ -7,7 +8,7 @@ import { ANYBODY, type Principal } from '../policy/principal.ts'
 import type { Access, CachePolicy } from '../registry/model.ts'
 import { canBePublic } from './caching.ts'
 import { type Catalogue, listOf, type MergedList } from './catalogue.ts'
-import type { CachedMethod, ListMethod } from './server-catalogue.ts'
+import { type CachedMethod, type ListMethod, listMethods } from './server-catalogue.ts'
 import type { Tasks } from './tasks.ts'
 import { isShown } from './thing.ts'
 
@@ -30,7 +31,6 @@ export const kindOf = {
   'resources/list': 'resources',
   'resources/templates/list': 'resources',
 } as const satisfies Record<ListMethod, Kind>
-export const methods = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const
 
 /** Of one principal: views, eras and, where rules look at them, addresses. */
 const MOST_KEPT = 32
@@ -50,8 +50,7 @@ export const visible = (catalogue: Catalogue, asker: Asker): Visible => {
   if (found !== undefined) return found
   const made = visibleTo(catalogue, { ...asker, principal: who }, scope)
   known.set(key, made)
-  const [oldest] = known.keys()
-  if (known.size > MOST_KEPT && oldest !== undefined) known.delete(oldest)
+  dropOldest(known, MOST_KEPT)
   principals.set(who, known)
   kept.set(catalogue, principals)
   return made
@@ -73,7 +72,7 @@ const visibleTo = (catalogue: Catalogue, asker: Asker, scope: Scope): Visible =>
   let shown: ReadonlySet<string> | undefined
   const shows = (name: string): boolean => {
     if (scope.all) return true
-    shown ??= new Set(methods.flatMap((method) => list(method).rows.map(({ server }) => server)))
+    shown ??= new Set(listMethods.flatMap((method) => list(method).rows.map(({ server }) => server)))
     return shown.has(name)
   }
   return {
@@ -110,8 +109,7 @@ const selectionOf = (list: MergedList, isMeant: (row: MergedList['rows'][number]
     }),
   )
   known.set(key, made)
-  const [oldest] = known.keys()
-  if (known.size > MOST_SELECTIONS && oldest !== undefined) known.delete(oldest)
+  dropOldest(known, MOST_SELECTIONS)
   selections.set(list, known)
   return made
 }

@@ -1,9 +1,8 @@
 /** `mcp-gateway plan`: what an edited registry would change at the gateway that runs, before it is put in place. */
 import { resolve } from 'node:path'
 import { Command } from 'commander'
-import type { KnownTools } from '../catalog/offer.ts'
 import type { Loaded } from '../load-registry.ts'
-import type { Address, Problem, Registry } from '../registry/model.ts'
+import type { Address, Registry } from '../registry/model.ts'
 import { exitCode } from './exit-code.ts'
 import { address } from './gateway-options.ts'
 import type { Difference, PlanChanges, SampleChange, Side } from './plan-changes.ts'
@@ -49,20 +48,6 @@ const sideOf = async (registry: Registry): Promise<Side> => {
   const { systemCa } = await import('../xds/system-ca.ts')
   const run = runPaths(resolve(defaultRunDirectory()), DEFAULT_NODE)
   return { registry, snapshot: snapshot(resources(registry, run, systemCa())) }
-}
-
-/** Of its own tests, and of rules about tools that nobody has. */
-const policyProblems = async (registry: Registry, known: KnownTools): Promise<readonly Problem[]> => {
-  const { offers } = await import('../catalog/offer.ts')
-  const { rulesWithoutTools, runPolicyTests } = await import('../policy/check.ts')
-  const { namedTool } = await import('../policy/named-tool.ts')
-  const { policyOf } = await import('../policy/policy.ts')
-  const all = offers(registry, known)
-  const resolve = (name: string) => all.get(name) ?? namedTool(registry, name)
-  return [
-    ...runPolicyTests(registry, policyOf(registry), resolve, all.keys()),
-    ...rulesWithoutTools(registry, (server) => known.get(server)?.map(({ own }) => own)),
-  ]
 }
 
 const lines = (title: string, { added, removed }: Difference, changed: readonly string[] = []): readonly string[] =>
@@ -121,6 +106,7 @@ export const plan = (): Command =>
       const changes = planChanges(await sideOf(before.registry), await sideOf(next.registry), known)
       const servers = whatChanged(before.registry, next.registry)
       const restart = restartNeeded(before.registry, next.registry, next.source).map(({ path }) => path)
+      const { policyProblems } = await import('./policy-problems.ts')
       const problems = await policyProblems(next.registry, known)
       const failing = problems.filter(({ severity }) => severity === 'error')
       const warnings = problems.filter(({ severity }) => severity === 'warning')

@@ -1,5 +1,7 @@
 /** `mcp-gateway validate`: every problem of a registry at once, and with `--live` whether its servers and the issuer answer. */
+
 import { Command } from 'commander'
+import type { KnownTools } from '../catalog/offer.ts'
 import type { Problem, Registry } from '../registry/model.ts'
 import { version } from '../version.ts'
 import { exitCode } from './exit-code.ts'
@@ -50,20 +52,11 @@ const summary = (file: string, { servers, tests }: Registry, unanswered: number)
   ].join(', ')
 }
 
-/** What the registry's tests and its rules say of the tools: of those that the servers have, as far as they were asked, or the lock. */
-const policyProblems = async (registry: Registry, reached: readonly Live[]): Promise<readonly Problem[]> => {
-  const { offers } = await import('../catalog/offer.ts')
-  const { rulesWithoutTools, runPolicyTests } = await import('../policy/check.ts')
-  const { namedTool } = await import('../policy/named-tool.ts')
-  const { policyOf } = await import('../policy/policy.ts')
-  const known = new Map(reached.flatMap((live) => ('tools' in live ? [[live.server, live.tools] as const] : [])))
-  const all = offers(registry, known)
-  const resolve = (name: string) => all.get(name) ?? namedTool(registry, name)
-  return [
-    ...runPolicyTests(registry, policyOf(registry), resolve, all.keys()),
-    ...(reached.length === 0 ? [] : rulesWithoutTools(registry, (server) => known.get(server)?.map(({ own }) => own))),
-  ]
-}
+/** Undefined: no server was asked. */
+const toolsIn = (reached: readonly Live[]): KnownTools | undefined =>
+  reached.length === 0
+    ? undefined
+    : new Map(reached.flatMap((live) => ('tools' in live ? [[live.server, live.tools] as const] : [])))
 
 const asJson = (live: Live) => ('tools' in live ? { ...live, tools: live.tools.map(({ own }) => own) } : live)
 
@@ -83,7 +76,8 @@ export const validate = (): Command =>
       const auth = result.ok && live ? result.registry.gateway.auth : undefined
       const keys = auth === undefined ? undefined : await (await import('./live-keys.ts')).liveKeys(auth)
       const unanswered = [...reached, ...(keys === undefined ? [] : [keys])].filter((one) => !one.ok).length
-      const found = result.ok ? await policyProblems(result.registry, reached) : []
+      const { policyProblems } = await import('./policy-problems.ts')
+      const found = result.ok ? await policyProblems(result.registry, toolsIn(reached)) : []
       const problems = [...(result.ok ? result.warnings : result.problems), ...found]
       const ok = result.ok && !found.some(({ severity }) => severity === 'error')
       if (!json && problems.length > 0) complain(result.format(problems))

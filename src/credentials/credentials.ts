@@ -1,9 +1,10 @@
 /** Every token that servers are shown: our own, kept fresh, and those made from callers' tokens. */
+import { type Clock, within } from '../clock.ts'
 import type { HttpServer, OAuthClient, Registry } from '../registry/model.ts'
 import { Secret } from '../registry/model.ts'
 import { type Exchange, type Exchanged, exchanger, type Subject } from './exchange.ts'
 import { CLIENT_CREDENTIALS, type TokenEndpoint } from './token-endpoint.ts'
-import { type Clock, type TokenStatus, tokenSource } from './token-source.ts'
+import { type TokenStatus, tokenSource } from './token-source.ts'
 
 export interface Credentials {
   /** Takes the registry in force: sources begin, go on or end. */
@@ -115,12 +116,7 @@ export const credentials = (options: Options): Credentials => {
       const answered = Promise.all(
         [...entries.values()].flatMap(({ source }) => (source === undefined ? [] : [source.first()])),
       )
-      let cancel: () => void = () => undefined
-      const late = new Promise<void>((resolve) => {
-        cancel = options.after(withinMs, resolve)
-      })
-      await Promise.race([answered, late])
-      cancel()
+      await within(withinMs, answered, options)
     },
     status: () =>
       new Map([...entries].flatMap(([name, { source }]) => (source === undefined ? [] : [[name, source.status()]]))),

@@ -1,4 +1,5 @@
 /** A caller's token for one of a server's own (RFC 8693), asked for once and kept until it expires. */
+import { dropOldest } from '../bounded.ts'
 import type { Secret } from '../registry/model.ts'
 import { type NotIssued, TOKEN_EXCHANGE, type TokenEndpoint } from './token-endpoint.ts'
 
@@ -50,8 +51,7 @@ export const exchanger = ({ ask, now, most = 4096 }: Options): Exchange => {
 
   const keep = (key: string, token: Secret, lifeMs = UNKNOWN_LIFE_MS): void => {
     kept.set(key, { token, untilMs: now() + lifeMs - Math.min(lifeMs * SPARE_PART, MOST_SPARE_MS) })
-    const [oldest] = kept.keys()
-    if (kept.size > most && oldest !== undefined) kept.delete(oldest)
+    dropOldest(kept, most)
   }
   const obtain = async (key: string, token: string): Promise<Exchanged> => {
     const answer = await ask(TOKEN_EXCHANGE, {

@@ -1,5 +1,7 @@
 /** HTTP to token endpoints: small answers, no redirects, and nothing of them that the gateway has no use for. */
+
 import { Agent, request } from 'undici'
+import { bytesWithin } from '../bounded.ts'
 
 /** One POST of a form. Rejects when there is no answer. */
 export type TokenFetch = (url: string, form: Form) => Promise<Response>
@@ -18,17 +20,11 @@ export const tokenFetch = (ca: string | undefined): TokenFetch => {
   const dispatcher = new Agent({ connect: ca === undefined ? {} : { ca }, keepAliveTimeout: 10_000 })
   return async (url, { headers, body, signal }) => {
     const reply = await request(url, { method: 'POST', headers: { ...headers }, body, signal, dispatcher })
-    const chunks: Buffer[] = []
-    let size = 0
-    for await (const chunk of reply.body) {
-      const bytes = Buffer.from(chunk)
-      size += bytes.length
-      if (size > MOST_BYTES) throw new Error(`its answer is larger than ${MOST_BYTES} bytes`)
-      chunks.push(bytes)
-    }
+    const answer = await bytesWithin(reply.body, MOST_BYTES)
+    if (answer === undefined) throw new Error(`its answer is larger than ${MOST_BYTES} bytes`)
     const type = reply.headers['content-type']
     // Without its challenges: what is wrong stands in the body.
-    return new Response(withoutIdToken(Buffer.concat(chunks)), {
+    return new Response(withoutIdToken(answer), {
       status: reply.statusCode,
       headers: { 'content-type': Array.isArray(type) ? (type[0] ?? '') : (type ?? '') },
     })

@@ -1,4 +1,5 @@
 /** Keeps one token of our own fresh: renewed well before it expires, asked for again while it cannot be had. */
+import type { Clock } from '../clock.ts'
 import type { Secret } from '../registry/model.ts'
 import type { Issued, NotIssued } from './token-endpoint.ts'
 
@@ -19,16 +20,6 @@ export interface TokenSource {
   /** The server does not take it: another one is asked for, unless this one is quite new. */
   renew(): void
   close(): void
-}
-
-/** What time is made of. */
-export interface Clock {
-  /** Ms since the epoch. */
-  readonly now: () => number
-  /** Calls it after so many ms; what it returns takes that back. */
-  readonly after: (ms: number, then: () => void) => () => void
-  /** From 0 to 1. */
-  readonly random: () => number
 }
 
 interface Options extends Clock {

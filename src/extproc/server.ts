@@ -1,5 +1,7 @@
 /** Serves Envoy's external processing API on a Unix socket. */
+
 import grpc from '@grpc/grpc-js'
+import { dropOldest } from '../bounded.ts'
 import type { RoutingTable } from '../catalog/routing-table.ts'
 import type { Edge } from '../mcp/request-head.ts'
 import { sessionName } from '../sessions/session-name.ts'
@@ -107,8 +109,7 @@ const perform = (call: Call, effect: Effect, options: ExtProcOptions): void => {
     case 'remember': {
       const { directCalls } = effect.session
       directCalls.set(effect.id, effect.server)
-      if (directCalls.size > MAX_REMEMBERED)
-        for (const oldest of directCalls.keys()) return void directCalls.delete(oldest)
+      dropOldest(directCalls, MAX_REMEMBERED)
       return
     }
     case 'report':

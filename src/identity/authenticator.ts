@@ -1,5 +1,7 @@
 /** Who asks: the token of a request verified against the issuer's keys, once per token; also holds those keys. */
 import { createHash } from 'node:crypto'
+import { dropOldest } from '../bounded.ts'
+import { type Clock, within } from '../clock.ts'
 import { isFor } from '../policy/audience.ts'
 import { ANYBODY, type Principal, principalOf } from '../policy/principal.ts'
 import type { Auth } from '../registry/model.ts'
@@ -41,7 +43,7 @@ export interface Authenticator {
   close(): Promise<void>
 }
 
-export interface AuthenticatorMeans extends Pick<KeySetMeans, 'now' | 'after' | 'random' | 'onChange' | 'onProblem'> {
+export interface AuthenticatorMeans extends Clock, Pick<KeySetMeans, 'onChange' | 'onProblem'> {
   /** What fetches from an issuer whose certificate is signed by these authorities. */
   readonly fetching: (ca: string | undefined) => Pick<KeySetMeans, 'get' | 'close'>
 }
@@ -130,9 +132,7 @@ export const authenticator = (first: Auth | undefined, means: AuthenticatorMeans
       if (auth === undefined) return
       const { settled } = setOf(auth)
       closeBut(inUse, auth)
-      let cancel: () => void = () => undefined
-      await Promise.race([settled, new Promise<void>((resolve) => (cancel = means.after(withinMs, resolve)))])
-      cancel()
+      await within(withinMs, settled, means)
     },
     use(auth) {
       inUse = auth
@@ -160,9 +160,5 @@ const sourceOf = ({ issuer, jwks, ca }: Auth): string => JSON.stringify([issuer,
 const remember = (known: Map<string, Known>, id: string, found: Known): void => {
   known.delete(id)
   known.set(id, found)
-  if (known.size <= MOST_KNOWN) return
-  for (const oldest of known.keys()) {
-    known.delete(oldest)
-    return
-  }
+  dropOldest(known, MOST_KNOWN)
 }

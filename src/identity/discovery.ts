@@ -1,5 +1,5 @@
 /** Where an issuer publishes what it is, and where its keys are by that (OIDC Discovery 4, RFC 8414 3). */
-import { isObject } from './json-object.ts'
+import { isObject } from '../registry/json-object.ts'
 
 /** In the order they are tried: OIDC's, then those with the well-known part in front of the issuer's own path. */
 export const metadataUrls = (issuer: string): readonly string[] => {

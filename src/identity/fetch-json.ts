@@ -1,5 +1,7 @@
 /** Fetches one JSON document of an identity provider: in bounded time and size, and from nowhere but where it is said to be. */
+
 import { Agent, type Dispatcher, request } from 'undici'
+import { bytesWithin } from '../bounded.ts'
 import { isLoopback } from '../registry/address.ts'
 
 export type Fetched =
@@ -57,22 +59,11 @@ const follow = async (dispatcher: Dispatcher, first: URL, signal: AbortSignal): 
       await body.dump()
       return refused(`${url.href} answers ${statusCode}`)
     }
-    const text = await textOf(body)
-    if (text === undefined) return refused(`${url.href} is larger than ${MOST_BYTES} bytes`)
-    return parsed(url, text)
+    const bytes = await bytesWithin(body, MOST_BYTES)
+    if (bytes === undefined) return refused(`${url.href} is larger than ${MOST_BYTES} bytes`)
+    return parsed(url, bytes.toString())
   }
   return refused(`${first.href} redirects more than ${MOST_REDIRECTS} times`)
-}
-
-const textOf = async (body: AsyncIterable<Uint8Array>): Promise<string | undefined> => {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > MOST_BYTES) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
 }
 
 const parsed = (url: URL, text: string): Fetched => {

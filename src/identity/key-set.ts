@@ -1,5 +1,6 @@
 /** An issuer's keys, kept fresh: fetched at the start, every ten minutes and when a token names one that is not known. */
 import { createLocalJWKSet, type JWTVerifyGetKey } from 'jose'
+import type { Clock } from '../clock.ts'
 import type { Auth } from '../registry/model.ts'
 import { keysAt, metadataUrls } from './discovery.ts'
 import type { Fetched } from './fetch-json.ts'
@@ -33,14 +34,9 @@ export interface KeySet {
 }
 
 /** What a key set needs of the world. */
-export interface KeySetMeans {
+export interface KeySetMeans extends Clock {
   readonly get: (url: string) => Promise<Fetched>
   readonly close: () => Promise<void>
-  readonly now: () => number
-  /** Calls `then` in `ms`, unless the returned function is called before. */
-  readonly after: (ms: number, then: () => void) => () => void
-  /** From 0 to 1. */
-  readonly random: () => number
   /** There are other keys than before. */
   readonly onChange: () => void
   readonly onProblem: (problem: string) => void

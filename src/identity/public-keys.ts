@@ -1,7 +1,7 @@
 /** The keys of a JWKS that tokens may be verified with: public ones, for signatures, of kinds that Envoy and we both take. */
 import { createPublicKey } from 'node:crypto'
+import { isObject } from '../registry/json-object.ts'
 import type { Auth } from '../registry/model.ts'
-import { isObject } from './json-object.ts'
 
 /** A public key, with no member beyond what verifying needs (RFC 7517, 7518, 8037). */
 export type PublicKey = Readonly<Record<string, string>> & { readonly kty: string }

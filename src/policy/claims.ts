@@ -1,4 +1,5 @@
 /** What a token's claims hold at a path, as texts that rules can be compared with. */
+import { isObject } from '../registry/json-object.ts'
 import type { Condition, Json } from '../registry/model.ts'
 import type { Claims, Principal } from './principal.ts'
 
@@ -14,7 +15,7 @@ export const claimValues = (claims: Claims, path: string): readonly string[] => 
 export const words = (text: string): readonly string[] => text.split(' ').filter((word) => word !== '')
 
 const valueAt = (value: Json | undefined, path: string): Json | undefined => {
-  if (!isMap(value)) return undefined
+  if (!isObject(value)) return undefined
   if (Object.hasOwn(value, path)) return value[path]
   for (let dot = path.lastIndexOf('.'); dot !== -1; dot = dot === 0 ? -1 : path.lastIndexOf('.', dot - 1)) {
     const key = path.slice(0, dot)
@@ -24,10 +25,7 @@ const valueAt = (value: Json | undefined, path: string): Json | undefined => {
 }
 
 const own = (value: Json | undefined, key: string): Json | undefined =>
-  isMap(value) && Object.hasOwn(value, key) ? value[key] : undefined
-
-const isMap = (value: Json | undefined): value is { readonly [key: string]: Json } =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+  isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined
 
 const texts = (value: Json | undefined): readonly string[] =>
   Array.isArray(value) ? value.flatMap((item: Json) => text(item)) : value === undefined ? [] : text(value)

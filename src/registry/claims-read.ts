@@ -1,4 +1,5 @@
 /** Which claims a registry's rules look at: what sample claims are compared with. */
+import { isObject } from './json-object.ts'
 import type { Access, Gateway, Json, Rule, Server, View } from './model.ts'
 
 /** Paths of claims; `any`: some expression looks at claims whose names it works out. */
@@ -20,7 +21,7 @@ export const unreadClaims = (
     const path = names.join('.')
     if (read.has(path) || (above.length === 0 && registered.has(name))) return []
     if (![...read].some((one) => one.startsWith(`${path}.`))) return [names]
-    return isMap(value) ? unreadClaims(value, read, names) : []
+    return isObject(value) ? unreadClaims(value, read, names) : []
   })
 
 /** What may stand where the last of these names does. */
@@ -32,8 +33,6 @@ export const namesBeside = (names: readonly string[], read: ReadonlySet<string>)
   const rests = [...read].filter((path) => path.startsWith(above)).map((path) => path.slice(above.length))
   return rests.flatMap((rest) => [rest, rest.replace(/\..*/s, '')])
 }
-
-const isMap = (value: Json): value is Claims => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export const claimsRead = (gateway: Gateway, servers: readonly Server[], views: readonly View[]): ClaimsRead => {
   const roles = gateway.auth?.roles

@@ -1,8 +1,10 @@
 /** The `tests:` section: sample claims and what must come of them. */
+
 import { type ClaimsRead, namesBeside, unreadClaims } from './claims-read.ts'
 import { didYouMean } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
 import { jsonMap } from './json.ts'
+import { isObject } from './json-object.ts'
 import { type Json, type PolicyTest } from './model.ts'
 import type { Path } from './place.ts'
 import type { PolicyTestSheet } from './schema-access.ts'
@@ -52,7 +54,7 @@ const sampleClaims = (inspection: Inspection, path: Path, written: PolicyTestShe
 const claimsIn = (text: string): Claims | undefined => {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? jsonMap(value) : undefined
+    return isObject(value) ? jsonMap(value) : undefined
   } catch {
     return undefined
   }

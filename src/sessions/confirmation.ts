@@ -1,6 +1,8 @@
 /** What a stateless client carries while a human is asked, and while what was confirmed goes on: sealed, bound to one call, good once. */
+
 import { randomBytes } from 'node:crypto'
-import { sealedBox } from './sealed-box.ts'
+import { dropOldest } from '../bounded.ts'
+import { openList, sealedBox } from './sealed-box.ts'
 
 /** What a human is asked about, and for whom. */
 export interface ConfirmedCall {
@@ -80,8 +82,7 @@ export const confirmations = ({ key, limitMs, inputMs, now }: ConfirmationOption
     const id = randomBytes(16).toString('base64url')
     const theirs = open.get(principal) ?? new Map<string, number>()
     open.set(principal, theirs.set(id, expiresMs))
-    const [oldest] = theirs.keys()
-    if (theirs.size > MOST_OPEN && oldest !== undefined) theirs.delete(oldest)
+    dropOldest(theirs, MOST_OPEN)
     return id
   }
   const seal = (call: ConfirmedCall, stage: Stage, forMs: number, state: string | null): string => {
@@ -97,8 +98,8 @@ export const confirmations = ({ key, limitMs, inputMs, now }: ConfirmationOption
     asked: (call) => seal(call, 'asked', limitMs(), null),
     confirmed: (call, state) => seal(call, 'confirmed', Math.max(limitMs(), inputMs()), state ?? null),
     open(sealed, call) {
-      const text = isConfirmation(sealed) ? box.open(sealed.slice(PREFIX.length)) : undefined
-      const [expiresMs, id, stage, state, ...rest]: unknown[] = text === undefined ? [] : parsed(text)
+      const list = isConfirmation(sealed) ? openList(box, sealed.slice(PREFIX.length)) : []
+      const [expiresMs, id, stage, state, ...rest] = list
       if (typeof expiresMs !== 'number' || typeof id !== 'string') return { is: 'invalid' }
       const [principal, view, ...others] = bound(call)
       if (rest[0] !== principal || rest[1] !== view) return { is: 'invalid' }
@@ -123,7 +124,3 @@ const bound = ({ principal, view, server, method, own, digest }: ConfirmedCall):
   own,
   digest,
 ]
-const parsed = (text: string): unknown[] => {
-  const value: unknown = JSON.parse(text)
-  return Array.isArray(value) ? value : []
-}

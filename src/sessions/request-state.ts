@@ -1,6 +1,6 @@
 /** What a stateless client carries from an answer that asks for input to its retry: sealed, and bound to who asked what. */
 import { createHash } from 'node:crypto'
-import { sealedBox } from './sealed-box.ts'
+import { openList, sealedBox } from './sealed-box.ts'
 
 /** Whom a state was given to, and for which request; one that comes back from anywhere else is refused. */
 export interface StateBinding {
@@ -31,9 +31,7 @@ export const requestStates = (key: Uint8Array): RequestStates => {
   return {
     seal: (state) => box.seal(JSON.stringify([state.expiresMs, state.handle, ...bound(state)])),
     open(sealed, binding, nowMs) {
-      const text = box.open(sealed)
-      if (text === undefined) return undefined
-      const [expiresMs, handle, ...rest]: unknown[] = parsed(text)
+      const [expiresMs, handle, ...rest] = openList(box, sealed)
       if (typeof expiresMs !== 'number' || typeof handle !== 'string' || expiresMs < nowMs) return undefined
       return JSON.stringify(rest) === JSON.stringify(bound(binding)) ? handle : undefined
     },
@@ -47,10 +45,6 @@ const bound = ({ principal, view, server, method, digest }: StateBinding): reado
   method,
   digest,
 ]
-const parsed = (text: string): unknown[] => {
-  const value: unknown = JSON.parse(text)
-  return Array.isArray(value) ? value : []
-}
 
 /** Of a request's name (or URI) and the text of its arguments as its client wrote it; no arguments are the same as empty ones. */
 export const requestDigest = (name: string, args = '{}'): string =>

@@ -12,6 +12,13 @@ export interface SealedBox {
   open(sealed: string): string | undefined
 }
 
+/** What was sealed as the JSON of a list; empty for anything else. */
+export const openList = (box: SealedBox, sealed: string): readonly unknown[] => {
+  const text = box.open(sealed)
+  const value: unknown = text === undefined ? undefined : JSON.parse(text)
+  return Array.isArray(value) ? value : []
+}
+
 /** `key` has 32 bytes. `purpose` is bound in: what was sealed for another use of the key, or in another format, never opens here. */
 export const sealedBox = (key: Uint8Array, purpose: string): SealedBox => {
   const bound = Buffer.from(purpose)

@@ -3,8 +3,8 @@ import type { ServerCatalogue } from '../catalog/server-catalogue.ts'
 import type { Caller } from '../clients/caller.ts'
 import { callerKey } from '../clients/caller-key.ts'
 import type { ClientState } from '../clients/client-session.ts'
+import { within } from '../clock.ts'
 import type { HttpServer, Server } from '../registry/model.ts'
-import { within } from './pause.ts'
 import { failed, type Upstream, type UpstreamEvents, type UpstreamStatus } from './upstream.ts'
 
 interface Options {

@@ -1,5 +1,6 @@
 /** A stateful server on a pipe: one session that all clients share, so what it says goes to whom it can only be meant for. */
 
+import { dropOldest } from '../bounded.ts'
 import type { ClientState } from '../clients/client-session.ts'
 import { members, replaceSpans, stringOf, textOf } from '../mcp/json-text.ts'
 import { LOG_LEVELS } from '../mcp/log-levels.ts'
@@ -150,8 +151,7 @@ export const statefulPipe = (options: Options): StatefulPipe => {
       createdTask(outcome.body) !== undefined
     ) {
       tokens.set(entry.own, { client, token: textOf(body, token) })
-      const [oldest] = tokens.keys()
-      if (tokens.size > MOST_TOKENS && oldest !== undefined) tokens.delete(oldest)
+      dropOldest(tokens, MOST_TOKENS)
     }
     return outcome
   }

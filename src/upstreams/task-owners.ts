@@ -1,4 +1,5 @@
 /** Which client's session made which task at which server: gone with any of them. */
+import { dropOldest } from '../bounded.ts'
 import type { ClientState } from '../clients/client-session.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -15,8 +16,7 @@ export const rememberTask = (upstream: Upstream, client: ClientState, own: strin
   for (const other of clients.keys()) if (other.left) clients.delete(other)
   const tasks = clients.get(client) ?? new Map<string, string>()
   tasks.set(own, tool)
-  const [oldest] = tasks.keys()
-  if (tasks.size > MOST_TASKS && oldest !== undefined) tasks.delete(oldest)
+  dropOldest(tasks, MOST_TASKS)
   clients.set(client, tasks)
   made.set(upstream, clients)
 }

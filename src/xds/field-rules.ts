@@ -1,5 +1,7 @@
 /** The field rules that Envoy checks before it applies a message; one broken rule would reject a whole response. */
+
 import protobuf from 'protobufjs'
+import { isObject } from '../registry/json-object.ts'
 import { duration, type Message } from './pack.ts'
 import { messageType } from './proto-types.ts'
 
@@ -11,12 +13,9 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 /** Nanoseconds, of a duration in either form: `1.5s` or {seconds, nanos}. */
 const nanos = (value: unknown): number => {
   if (value === undefined) return Number.NaN // no comparison holds
-  const form = typeof value === 'string' ? duration(value) : isRecord(value) ? value : {}
+  const form = typeof value === 'string' ? duration(value) : isObject(value) ? value : {}
   return Number(form['seconds'] ?? 0) * 1e9 + Number(form['nanos'] ?? 0)
 }
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const headerPattern: Readonly<Record<string, RegExp>> = {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: exactly the three that end a header
@@ -72,14 +71,14 @@ const rules: Readonly<Record<string, Rule>> = {
 }
 
 const broken = (kind: string, limits: unknown, value: unknown): readonly string[] => {
-  if (!isRecord(limits)) throw new Error(`no such field rule: ${kind}`)
+  if (!isObject(limits)) throw new Error(`no such field rule: ${kind}`)
   return Object.entries(limits).flatMap(([name, limit]) => {
-    if (name === 'items' && isRecord(limit)) {
+    if (name === 'items' && isObject(limit)) {
       const items: readonly unknown[] = Array.isArray(value) ? value : []
       return items.flatMap((item) => Object.entries(limit).flatMap(([inner, rest]) => broken(inner, rest, item)))
     }
-    if (kind === 'map' && name === 'keys' && isRecord(limit)) {
-      const keys = isRecord(value) ? Object.keys(value) : []
+    if (kind === 'map' && name === 'keys' && isObject(limit)) {
+      const keys = isObject(value) ? Object.keys(value) : []
       return keys.flatMap((key) => Object.entries(limit).flatMap(([inner, rest]) => broken(inner, rest, key)))
     }
     const rule = rules[`${kind}.${name}`]
@@ -92,7 +91,7 @@ const broken = (kind: string, limits: unknown, value: unknown): readonly string[
 const optionOf = (thing: protobuf.Field | protobuf.OneOf, option: string): readonly unknown[] => {
   const parsed: unknown = thing.parsedOptions
   if (!Array.isArray(parsed)) return []
-  return parsed.flatMap((one) => (isRecord(one) && one[option] !== undefined ? [one[option]] : []))
+  return parsed.flatMap((one) => (isObject(one) && one[option] !== undefined ? [one[option]] : []))
 }
 
 interface Checks {
@@ -111,7 +110,7 @@ const checksOf = (type: protobuf.Type): Checks => {
     choices: type.oneofsArray.filter((oneof) => optionOf(oneof, '(validate.required)').includes(true)),
     fields: type.fieldsArray.flatMap((field) =>
       optionOf(field, '(validate.rules)').flatMap((kinds) =>
-        isRecord(kinds) ? Object.entries(kinds).map(([kind, limits]) => ({ field, kind, limits })) : [],
+        isObject(kinds) ? Object.entries(kinds).map(([kind, limits]) => ({ field, kind, limits })) : [],
       ),
     ),
   }
@@ -121,14 +120,14 @@ const checksOf = (type: protobuf.Type): Checks => {
 
 /** A field's value, or its items one by one, with where they stand. */
 const items = (field: protobuf.Field, value: unknown, path: string): readonly (readonly [string, unknown])[] =>
-  field instanceof protobuf.MapField && isRecord(value)
+  field instanceof protobuf.MapField && isObject(value)
     ? Object.entries(value).map(([key, item]) => [`${path}[${key}]`, item] as const)
     : Array.isArray(value)
       ? value.map((item: unknown, index) => [`${path}[${index}]`, item] as const)
       : [[path, value]]
 
 const inside = (type: protobuf.Type, value: unknown, path: string): readonly string[] => {
-  if (!isRecord(value)) return []
+  if (!isObject(value)) return []
   if (type.fullName === '.google.protobuf.Any') {
     const { '@type': url, ...message } = value
     return typeof url === 'string' ? violationsAt(messageType(url.slice(url.indexOf('/') + 1)), message, path) : []

@@ -1,13 +1,11 @@
 /** The operator's own filters, one in each slot of the listener, passed on without a look inside. */
-import type { Json, PolicyFilter } from '../registry/model.ts'
+import { isObject } from '../registry/json-object.ts'
+import type { PolicyFilter } from '../registry/model.ts'
 import { MOST_FILTERS } from '../registry/policy.ts'
 import { filterSlot } from './names.ts'
 import { noFilter } from './no-filter.ts'
 import { any, type Message } from './pack.ts'
 import type { Resource } from './resource.ts'
-
-const isObject = (value: Json | undefined): value is { readonly [key: string]: Json } =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Whoever copies from Envoy's documentation may have wrapped it already. */
 const wrapped = ({ type, config }: PolicyFilter): Message =>
