@@ -10,6 +10,7 @@ import { CHAIN_START, chained, follows } from '../src/observe/audit-chain.ts'
 import { appending, auditFault, type Sink } from '../src/observe/audit-file.ts'
 import { auditLog } from '../src/observe/audit-log.ts'
 import { auditRecord, type Finished, type Told } from '../src/observe/audit-record.ts'
+import { type AuditLine, auditLines } from './support/audit-lines.ts'
 import { run } from './support/command.ts'
 import { eventually, freePort, type GatewayUnderTest, startGateway } from './support/gateway.ts'
 import { HttpAnswer } from './support/mcp-script.ts'
@@ -476,20 +477,8 @@ void t.test('an end that cannot be written is told', async (t) => {
 
 // --- the gateway --------------------------------------------------------------------------------------------------
 
-interface Line {
-  readonly id: string
-  readonly decision: string
-  readonly [key: string]: unknown
-}
-
 const AUDIT = 'audit.jsonl'
 const audited = (gateway: GatewayUnderTest): string => join(gateway.dir, AUDIT)
-const linesOf = async (file: string): Promise<readonly Line[]> =>
-  (await readFile(file, 'utf8').catch(() => ''))
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line))
-
 void t.test('one line for every request', async (t) => {
   const tools = [{ name: 'echo' }, { name: 'ask' }]
   const SECRET = 'hunter2-argument'
@@ -504,9 +493,9 @@ void t.test('one line for every request', async (t) => {
   const { url } = gateway
   let from = 0
   /** What the latest requests left, once there are so many lines. */
-  const newLines = async (count: number): Promise<readonly Line[]> => {
+  const newLines = async (count: number): Promise<readonly AuditLine[]> => {
     const got = await eventually(`${count} lines`, gateway.child, async () => {
-      const all = await linesOf(audited(gateway))
+      const all = await auditLines(audited(gateway))
       return all.length >= from + count ? all.slice(from) : undefined
     })
     from += got.length
@@ -613,7 +602,7 @@ void t.test('one line for every request', async (t) => {
   })
   await t.test('/status has the hash of the last line', async (t) => {
     const { audit } = await gateway.status()
-    const all = await linesOf(audited(gateway))
+    const all = await auditLines(audited(gateway))
     t.match(audit, { to: audited(gateway), lines: all.length, hash: all.at(-1)?.['hash'], waiting: 0, lost: 0 })
   })
   await t.test('a file that fails later is told loudly, and heals', async (t) => {
@@ -648,7 +637,7 @@ void t.test('one line for every request', async (t) => {
     await play(gateway, servers.replace(AUDIT, 'other.jsonl'))
     await request(url.replace('/mcp', '/y'))
     await eventually('a line', gateway.child, async () => {
-      const [line] = await linesOf(join(gateway.dir, 'other.jsonl'))
+      const [line] = await auditLines(join(gateway.dir, 'other.jsonl'))
       return line
     })
     await play(gateway, servers.replace(/gateway.*\n/, ''))
@@ -743,7 +732,7 @@ void t.test('who asked where, and which rule it was', async (t) => {
   for (const [at, [name, how, status, want]] of cells.entries()) {
     await t.test(name, async (t) => {
       t.equal(await call(how), status)
-      const line = await eventually('a line', gateway.child, async () => (await linesOf(audited(gateway)))[at])
+      const line = await eventually('a line', gateway.child, async () => (await auditLines(audited(gateway)))[at])
       t.match(line, { ...want, status })
       if (!('rule' in want)) t.notOk('rule' in line)
     })
@@ -797,10 +786,10 @@ void t.test('who asked where, and which rule it was', async (t) => {
   ]
   for (const [name, token, method, params, status, want] of asked) {
     await t.test(`in a session: ${name}`, async (t) => {
-      const { length } = await linesOf(audited(gateway))
+      const { length } = await auditLines(audited(gateway))
       t.equal(await inSession(token, method, params, '/ops'), status)
       const line = await eventually('a line', gateway.child, async () =>
-        (await linesOf(audited(gateway))).slice(length).find((one) => one['method'] === method),
+        (await auditLines(audited(gateway))).slice(length).find((one) => one['method'] === method),
       )
       const decision = 'rule' in want ? 'allowed' : 'refused'
       t.match(line, { ...want, decision, verb: 'POST', status, time: /^20.*Z$/, id: /^[0-9a-f-]{36}$/, ms: Number })
@@ -826,7 +815,7 @@ void t.test('a stop loses nothing, and a restart continues the chain', async (t)
     const client = await connect(gateway.url)
     for (let n = 0; n < CALLS; n++) await client.call('a_echo')
     t.equal(await gateway.stop(), 0)
-    const all = await linesOf(file)
+    const all = await auditLines(file)
     t.equal(all.filter(({ tool }) => tool === 'echo').length, round * CALLS)
     t.equal(new Set(all.map(({ id }) => id)).size, all.length)
     t.match(await verify(file), { code: 0 })

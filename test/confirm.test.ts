@@ -9,6 +9,7 @@ import t from 'tap'
 import { confirmMessage } from '../src/broker/confirm-message.ts'
 import { scan } from '../src/mcp/scan.ts'
 import { type ConfirmedCall, confirmations } from '../src/sessions/confirmation.ts'
+import { auditLines } from './support/audit-lines.ts'
 import { type Action, confirmingClients } from './support/confirming-client.ts'
 import { eventually, freePort, startGateway } from './support/gateway.ts'
 import type { Call } from './support/mcp-script.ts'
@@ -854,17 +855,14 @@ await t.test('every answer is told apart in the audit log', async (t) => {
       'cannot-confirm',
     ],
   }
+  const audit = path.join(gateway.dir, 'audit.jsonl')
   const lines = await eventually('audited', gateway.child, async () => {
-    const text = await readFile(path.join(gateway.dir, 'audit.jsonl'), 'utf8')
-    const found = text
-      .split('\n')
-      .filter((line) => line.includes('"tool":"danger_audited"'))
-      .map((line) => asObject(JSON.parse(line)))
-    return found.length < 10 ? undefined : { text, found }
+    const found = (await auditLines(audit)).filter(({ tool }) => tool === 'danger_audited')
+    return found.length < 10 ? undefined : found
   })
-  t.notMatch(lines.text, /hush/)
+  t.notMatch(await readFile(audit, 'utf8'), /hush/)
   for (const [era, reasons] of Object.entries(wanted)) {
-    const told = lines.found.filter((line) => line['era'] === era)
+    const told = lines.filter((line) => line['era'] === era)
     t.same(
       told.map((line) => (line['confirmed'] === true ? 'confirmed' : line['reason'])),
       reasons,

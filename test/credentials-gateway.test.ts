@@ -4,6 +4,7 @@ import { request as ask, createServer, type IncomingHttpHeaders } from 'node:htt
 import { join } from 'node:path'
 import t from 'tap'
 import type { Era } from '../src/mcp/versions.ts'
+import { auditLines } from './support/audit-lines.ts'
 import {
   granted,
   refuses,
@@ -477,8 +478,7 @@ await t.test('rules and views hold for what each caller alone is offered', async
           await caller.end()
         }
         const lines = await eventually('they are in the audit log', gateway.child, async () => {
-          const text = await readFile(join(gateway.dir, 'audit.jsonl'), 'utf8')
-          const all = text.split('\n').flatMap((line): readonly JsonObject[] => (line === '' ? [] : [JSON.parse(line)]))
+          const all = await auditLines(join(gateway.dir, 'audit.jsonl'))
           const calls = all.filter(({ subject, method }) => subject === sub && method === 'tools/call')
           return calls.length < 6 ? undefined : calls
         })
