@@ -1,6 +1,7 @@
 /** The order in which a changed registry takes effect, so that nothing is half taken and nothing leads astray meanwhile. */
-import { setTimeout } from 'node:timers/promises'
 import type { Broker } from './broker/broker.ts'
+import { hasRate } from './catalog/buckets.ts'
+import { within } from './clock.ts'
 import type { GatewayEvent } from './gateway-event.ts'
 import { type Loaded, restartNeeded, whatChanged } from './load-registry.ts'
 import type { Problem, Registry } from './registry/model.ts'
@@ -26,8 +27,7 @@ export interface InForce {
 
 /** Whether something after ext_proc decides on what bodies say: filters of the operator's own, or how many calls there may be. */
 export const isFiltered = ({ gateway, servers }: Registry): boolean =>
-  gateway.filters.length > 0 ||
-  [gateway, ...servers].some(({ limits }) => limits?.rate !== undefined || (limits?.tools ?? []).length > 0)
+  gateway.filters.length > 0 || [gateway, ...servers].some(({ limits }) => hasRate(limits))
 
 interface Parts {
   readonly broker: Pick<Broker, 'retire' | 'apply'>
@@ -61,12 +61,7 @@ export const reload = async (current: InForce, loaded: Loaded, parts: Parts): Pr
   current.problems = loaded.warnings
   if (loaded.warnings.length > 0) onEvent({ kind: 'warnings', problems: loaded.warnings, text: loaded.text })
   // Nothing may lead to a server when Envoy is told to forget it, and nothing to a new one before Envoy knows it.
-  const late = new AbortController()
-  await Promise.race([
-    broker.retire(loaded.registry),
-    setTimeout(FAREWELL_MS, undefined, { signal: late.signal }).catch(() => undefined),
-  ])
-  late.abort()
+  await within(FAREWELL_MS, broker.retire(loaded.registry))
   current.loaded = loaded
   current.registry = loaded.registry
   parts.onTaken(loaded.registry)

@@ -1,4 +1,5 @@
 /** How often something is called, for the calls that Envoy cannot count: those of what only the broker knows to be there. */
+import { dropOldest } from '../bounded.ts'
 import type { Rate } from '../registry/model.ts'
 
 export interface Share {
@@ -32,10 +33,7 @@ export const callRates = (now: () => number): CallRates => {
       for (const { key, left } of found) {
         used.delete(key)
         used.set(key, { left: left - 1, atMs: nowMs })
-      }
-      for (const key of used.keys()) {
-        if (used.size <= MOST_SHARES) break
-        used.delete(key)
+        dropOldest(used, MOST_SHARES)
       }
       return undefined
     },

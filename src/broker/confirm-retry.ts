@@ -3,13 +3,12 @@ import { isObject, members, replaceSpans, stringOf, textOf } from '../mcp/json-t
 import type { Message, Span } from '../mcp/message.ts'
 import { scan } from '../mcp/scan.ts'
 import { type Confirmations, type ConfirmedCall, isConfirmation } from '../sessions/confirmation.ts'
-import { requestDigest } from '../sessions/request-state.ts'
 import { objectEdits } from '../translation/object-edits.ts'
 import type { Target as Judged } from './calls.ts'
 import { answerIn, confirmForm, notConfirmed, showsForms } from './confirm-form.ts'
 import { resultMeta } from './gateway-info.ts'
 import type { StatelessIncoming } from './incoming.ts'
-import type { PooledRequest } from './pooled-request.ts'
+import { digestOf, type PooledRequest, stateOf } from './pooled-request.ts'
 
 type Target = Pick<Judged, 'row' | 'literal'>
 
@@ -34,7 +33,7 @@ export const confirmRequest = <Request extends Confirming>(
   const { row } = target
   reply.names(row.server, request.method, row.own)
   const call = callOf(request, target)
-  const state = message.params === undefined ? undefined : members(bytes, message.params).get('requestState')
+  const state = stateOf(request)
   if (state === undefined) return ask(request, target, call)
   const opened = context.confirmations.open(stringOf(bytes, state), call)
   switch (opened.is) {
@@ -75,10 +74,7 @@ const callOf = ({ caller, method, message, bytes }: Confirming, { row, literal }
   server: row.server,
   method,
   own: row.own,
-  digest: requestDigest(
-    stringOf(bytes, literal),
-    message.arguments === undefined ? undefined : textOf(bytes, message.arguments),
-  ),
+  digest: digestOf(literal, message, bytes),
 })
 
 const humanSaid = (bytes: Buffer, responses: Span | undefined) => {

@@ -32,14 +32,18 @@ export const bindingOf = ({ caller, upstream, method, literal, message, bytes }:
   view: caller.view,
   server: upstream.server.name,
   method,
-  digest: requestDigest(
-    stringOf(bytes, literal),
-    message.arguments === undefined ? undefined : textOf(bytes, message.arguments),
-  ),
+  digest: digestOf(literal, message, bytes),
 })
 
+/** Of what a request names, at `literal`, and its arguments. */
+export const digestOf = (literal: Span, message: Message, bytes: Buffer): string =>
+  requestDigest(
+    stringOf(bytes, literal),
+    message.arguments === undefined ? undefined : textOf(bytes, message.arguments),
+  )
+
 /** `params.requestState`, whatever it is. */
-export const stateOf = ({ message, bytes }: PooledRequest): Span | undefined =>
+export const stateOf = ({ message, bytes }: Pick<PooledRequest, 'bytes' | 'message'>): Span | undefined =>
   message.params === undefined ? undefined : members(bytes, message.params).get('requestState')
 
 /** The level from which on it wants to hear log messages; undefined: none of them. */

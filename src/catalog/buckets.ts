@@ -69,5 +69,6 @@ export const limitsCalls = (table: RoutingTable): boolean => {
 }
 const known = new WeakMap<RoutingTable, boolean>()
 
-const hasRate = (limits: Limits | undefined): boolean =>
+/** Whether calls are counted at all. */
+export const hasRate = (limits: Limits | undefined): boolean =>
   limits !== undefined && (limits.rate !== undefined || limits.tools.length > 0)

@@ -52,16 +52,15 @@ const answerOf = async (
   const { knownTools, offers } = await import('../catalog/offer.ts')
   const { explain } = await import('../policy/explain.ts')
   const { policyOf } = await import('../policy/policy.ts')
-  const { principalOf } = await import('../policy/principal.ts')
-  const { didYouMean } = await import('../registry/did-you-mean.ts')
+  const { sampleOf } = await import('../policy/principal.ts')
+  const { meantHint } = await import('../registry/did-you-mean.ts')
   const all = offers(registry, knownTools(servers))
   const offer = all.get(tool)
   if (offer === undefined) {
-    const near = didYouMean(tool, [...all.keys()])
-    return { tool, offer, explanation: undefined, ...(near !== undefined && { hint: `did you mean "${near}"?` }) }
+    const hint = meantHint(tool, all.keys())
+    return { tool, offer, explanation: undefined, ...(hint !== undefined && { hint }) }
   }
-  const principal = principalOf(claims) ?? { subject: '', key: '', claims }
-  const asker = { principal, view, era, address: from }
+  const asker = { principal: sampleOf(claims), view, era, address: from }
   return { tool, offer, explanation: explain(policyOf(registry), asker, 'tools/call', 'tools', offer) }
 }
 

@@ -1,4 +1,5 @@
 /** Whether the keys of `gateway.auth` can be had, asked for as the gateway does, once. */
+import { realClock } from '../clock.ts'
 import { fetchJson } from '../identity/fetch-json.ts'
 import { keySet } from '../identity/key-set.ts'
 import type { Auth } from '../registry/model.ts'
@@ -20,9 +21,8 @@ export const liveKeys = async (auth: Auth): Promise<LiveKeys> => {
   const asked = keySet(auth, {
     get: (url) => fetching.get(url),
     close: () => fetching.close(),
-    now: Date.now,
+    ...realClock,
     after: () => nothing,
-    random: Math.random,
     onChange: nothing,
     onProblem: nothing,
   })

@@ -2,8 +2,8 @@
 import { type KnownTools, type Offer, offers } from '../catalog/offer.ts'
 import type { Era } from '../mcp/versions.ts'
 import { judge } from '../policy/judge.ts'
-import { policyOf } from '../policy/policy.ts'
-import { principalOf } from '../policy/principal.ts'
+import { type Policy, policyOf } from '../policy/policy.ts'
+import { sampleOf } from '../policy/principal.ts'
 import type { Access, PolicyTest, Registry, Rule } from '../registry/model.ts'
 import type { Snapshot } from '../xds/snapshot.ts'
 
@@ -38,13 +38,14 @@ export interface Side {
 }
 
 export const planChanges = (before: Side, after: Side, known: KnownTools): PlanChanges => {
-  const offered = { before: offers(before.registry, known), after: offers(after.registry, known) }
+  const old = judged(before.registry, known)
+  const next = judged(after.registry, known)
   const enabled = after.registry.servers.filter((server) => server.enabled)
   return {
-    tools: difference(shown(offered.before), shown(offered.after)),
+    tools: difference(shown(old.offers), shown(next.offers)),
     rules: difference(rulesOf(before.registry), rulesOf(after.registry)),
     samples: after.registry.tests
-      .map((test) => sampleChange(test, before.registry, after.registry, offered))
+      .map((test) => sampleChange(test, old, next))
       .filter((change) => Object.values(change).some((value) => Array.isArray(value) && value.length > 0)),
     resources: resourceChanges(before.snapshot, after.snapshot),
     unknown: enabled.map(({ name }) => name).filter((name) => !known.has(name)),
@@ -58,15 +59,24 @@ const difference = (before: readonly string[], after: readonly string[]): Differ
 
 type Offers = ReadonlyMap<string, Offer>
 
+/** What decides about the samples of a registry. */
+interface Judged {
+  readonly policy: Policy
+  readonly offers: Offers
+}
+
+const judged = (registry: Registry, known: KnownTools): Judged => ({
+  policy: policyOf(registry),
+  offers: offers(registry, known),
+})
+
 const shown = (all: Offers): readonly string[] =>
   [...all.values()].filter(({ withheld }) => withheld === undefined).map(({ exposed }) => exposed)
 
 /** Tool → whether a human has to confirm it; tools that may not be called are not in it. */
-const callable = (registry: Registry, all: Offers, { claims, view }: PolicyTest, era: Era): Map<string, boolean> => {
-  if (view !== '' && !registry.views.some(({ name }) => name === view)) return new Map()
-  const policy = policyOf(registry)
-  const principal = principalOf(claims) ?? { subject: '', key: '', claims }
-  const asker = { principal, view, era, address: '' }
+const callable = ({ policy, offers: all }: Judged, { claims, view }: PolicyTest, era: Era): Map<string, boolean> => {
+  if (view !== '' && !policy.views.has(view)) return new Map()
+  const asker = { principal: sampleOf(claims), view, era, address: '' }
   return new Map(
     [...all.values()].flatMap((offer): readonly (readonly [string, boolean])[] => {
       if (offer.withheld !== undefined) return []
@@ -78,15 +88,10 @@ const callable = (registry: Registry, all: Offers, { claims, view }: PolicyTest,
 
 type Gains = Omit<SampleChange, 'test'>
 
-const sampleChange = (
-  test: PolicyTest,
-  before: Registry,
-  after: Registry,
-  offered: { readonly before: Offers; readonly after: Offers },
-): SampleChange => {
+const sampleChange = (test: PolicyTest, before: Judged, after: Judged): SampleChange => {
   const of = (era: Era): Gains => {
-    const old = callable(before, offered.before, test, era)
-    const now = callable(after, offered.after, test, era)
+    const old = callable(before, test, era)
+    const now = callable(after, test, era)
     const both = [...now.keys()].filter((tool) => old.has(tool))
     return {
       ...difference([...old.keys()], [...now.keys()]),

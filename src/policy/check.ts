@@ -1,6 +1,6 @@
 /** What can be said of rules before anybody asks: the registry's own tests, and rules about tools that nobody has. */
 import type { Era } from '../mcp/versions.ts'
-import { didYouMean } from '../registry/did-you-mean.ts'
+import { meantHint } from '../registry/did-you-mean.ts'
 import type { Access, PolicyTest, Problem, Registry, Rule, Server } from '../registry/model.ts'
 import { select } from '../registry/selection.ts'
 import type { Asker } from './asker.ts'
@@ -8,7 +8,7 @@ import { explain } from './explain.ts'
 import { judge } from './judge.ts'
 import { matches } from './patterns.ts'
 import type { Policy } from './policy.ts'
-import { type Principal, principalOf } from './principal.ts'
+import { sampleOf } from './principal.ts'
 import type { Thing } from './thing.ts'
 
 /**
@@ -42,7 +42,7 @@ export const runPolicyTests = (
 const eras: readonly Era[] = ['stateful', 'stateless']
 
 const askersOf = ({ claims, view }: PolicyTest): readonly Asker[] => {
-  const principal: Principal = principalOf(claims) ?? { subject: '', key: '', claims }
+  const principal = sampleOf(claims)
   return eras.map((era) => ({ principal, view, era, address: '' }))
 }
 
@@ -50,8 +50,8 @@ const isAllowed = (policy: Policy, asker: Asker, thing: Thing): boolean =>
   judge(policy, asker, 'tools/call', 'tools', thing).allowed
 
 const meant = (name: string, known: readonly string[]): { readonly hint: string } | undefined => {
-  const near = didYouMean(name, known)
-  return near === undefined ? undefined : { hint: `did you mean "${near}"?` }
+  const hint = meantHint(name, known)
+  return hint === undefined ? undefined : { hint }
 }
 
 const found = (

@@ -1,8 +1,9 @@
 /** Which rules of an `access` are about a thing, found without asking each of them. */
 import type { Kind } from '../mcp/methods.ts'
 import type { Rule } from '../registry/model.ts'
+import { isAboutAll } from '../registry/selection.ts'
 import { type Ground, groundOf } from './grounds.ts'
-import { covers, isAboutAll } from './patterns.ts'
+import { covers } from './patterns.ts'
 
 export interface Covering {
   readonly ground: Ground

@@ -1,6 +1,6 @@
 /** Which names a rule, or a view, speaks of. */
 import type { Kind } from '../mcp/methods.ts'
-import { anyOf } from '../registry/selection.ts'
+import { isAboutAll, matcherOf } from '../registry/selection.ts'
 
 /** The patterns of what is spoken of. A kind without, while another has some, is not; with none at all everything is. */
 type Spoken = Partial<Readonly<Record<Kind, readonly string[]>>>
@@ -10,14 +10,4 @@ export const covers = (spoken: Spoken, kind: Kind, name: string): boolean => {
   return patterns === undefined ? isAboutAll(spoken) : matches(patterns, name)
 }
 
-export const isAboutAll = ({ tools, prompts, resources }: Spoken): boolean =>
-  tools === undefined && prompts === undefined && resources === undefined
-
-/** Patterns are the registry's values; compiled once. */
-const compiled = new WeakMap<readonly string[], ReturnType<typeof anyOf>>()
-
-export const matches = (patterns: readonly string[], name: string): boolean => {
-  const matcher = compiled.get(patterns) ?? anyOf(patterns)
-  compiled.set(patterns, matcher)
-  return matcher(name)
-}
+export const matches = (patterns: readonly string[], name: string): boolean => matcherOf(patterns)(name)

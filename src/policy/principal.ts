@@ -18,6 +18,9 @@ export interface Principal {
 /** Everybody, while no `gateway.auth` says who is who. */
 export const ANYBODY: Principal = { subject: '', key: '', claims: {} }
 
+/** Who has claims that nobody vouches for, or that lack what a token has to say. */
+export const sampleOf = (claims: Claims): Principal => principalOf(claims) ?? { subject: '', key: '', claims }
+
 /** Undefined: the token says of whom it is in no way that could be told from another's. */
 export const principalOf = (claims: Claims): Principal | undefined => {
   const { iss, sub, client_id: clientId, azp } = claims

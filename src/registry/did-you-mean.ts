@@ -41,3 +41,9 @@ export const didYouMean = (word: string, candidates: Iterable<string>): string |
   }
   return best?.candidate
 }
+
+/** The same as a hint. */
+export const meantHint = (word: string, candidates: Iterable<string>): string | undefined => {
+  const near = didYouMean(word, candidates)
+  return near === undefined ? undefined : `did you mean "${near}"?`
+}

@@ -1,6 +1,6 @@
 /** Which keys the schema knows at a path, and where a key would belong: what "did you mean" chooses from. */
 import { z } from 'zod'
-import { didYouMean } from './did-you-mean.ts'
+import { meantHint } from './did-you-mean.ts'
 import { keyText, type Path, pathText } from './place.ts'
 import { schema } from './schema.ts'
 
@@ -72,8 +72,8 @@ export const unknownKeyHint = (path: Path, key: string): string | undefined => {
   if (key.includes(':')) return 'a space is missing after the ":"'
   const other = instead.find(([named, at]) => named.test(key) && at(path))
   if (other !== undefined) return other[2]
-  const near = didYouMean(key, keysAt(path))
-  if (near !== undefined) return `did you mean "${near}"?`
+  const meant = meantHint(key, keysAt(path))
+  if (meant !== undefined) return meant
   if (path.at(-1) === 'allow') return `claims looks at any claim: claims: { ${keyText(key)}: … }`
   const home = homes().find((known) => known.key === key)
   if (home === undefined) return undefined

@@ -1,5 +1,5 @@
 /** Rules and limits that name tools, compared with the tools that were approved: without a lock nothing is known of them. */
-import { didYouMean } from './did-you-mean.ts'
+import { meantHint } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
 import type { Lock } from './model.ts'
 import { itemPath, listOf } from './patterns.ts'
@@ -17,9 +17,7 @@ export const warnOfUnpinned = (
     const known = [...pin.tools.keys()]
     for (const [path, tool] of named(['servers', name], sheet)) {
       if (tool.includes('*') || known.includes(tool) || inspection.isBroken(path)) continue
-      const near = didYouMean(tool, known)
-      const hint = near === undefined ? undefined : `did you mean "${near}"?`
-      inspection.warning(path, 'the server has no tool of this name in mcp.lock', hint)
+      inspection.warning(path, 'the server has no tool of this name in mcp.lock', meantHint(tool, known))
     }
   }
 }

@@ -1,7 +1,7 @@
 /** The `tests:` section: sample claims and what must come of them. */
 
 import { type ClaimsRead, namesBeside, unreadClaims } from './claims-read.ts'
-import { didYouMean } from './did-you-mean.ts'
+import { meantHint } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
 import { jsonMap } from './json.ts'
 import { isObject } from './json-object.ts'
@@ -64,17 +64,15 @@ const claimsIn = (text: string): Claims | undefined => {
 const warnOfClaims = (inspection: Inspection, path: Path, claims: Claims, read: ClaimsRead, inFile: boolean): void => {
   if (read === 'any') return
   for (const names of unreadClaims(claims, read)) {
-    const near = didYouMean(names.at(-1) ?? '', namesBeside(names, read))
-    if (near === undefined && inFile) continue
-    const hint = near === undefined ? undefined : `did you mean "${near}"?`
+    const hint = meantHint(names.at(-1) ?? '', namesBeside(names, read))
+    if (hint === undefined && inFile) continue
     inspection.warning([...path, ...names], 'no rule looks at this claim', hint)
   }
 }
 
 const checkView = (inspection: Inspection, path: Path, view: string | undefined, views: readonly string[]): void => {
   if (view === undefined || view === '' || views.includes(view)) return
-  const near = didYouMean(view, views)
-  inspection.error(path, 'there is no such view', near === undefined ? undefined : `did you mean "${near}"?`)
+  inspection.error(path, 'there is no such view', meantHint(view, views))
 }
 
 const checkTools = (inspection: Inspection, path: Path, { allowed, denied }: PolicyTestSheet): void => {

@@ -1,5 +1,5 @@
 /** Policy of the operator's own: Envoy's filters, passed on as they are written, and the clusters they call. */
-import { didYouMean } from './did-you-mean.ts'
+import { meantHint } from './did-you-mean.ts'
 import type { Inspection } from './inspection.ts'
 import { jsonMap } from './json.ts'
 import type { PolicyCluster, PolicyFilter } from './model.ts'
@@ -42,8 +42,7 @@ const policyFilter = (
   }
   for (const [at, called] of calledClusters(written, here)) {
     if (clusters.includes(called)) continue
-    const near = didYouMean(called, clusters)
-    const hint = near === undefined ? 'add it there' : `did you mean "${near}"?`
+    const hint = meantHint(called, clusters) ?? 'add it there'
     inspection.warning(at, 'no cluster in gateway.clusters has this name', hint)
   }
   return { name, place, type, config: jsonMap(written) }

@@ -4,7 +4,7 @@ import type { Condition, Rule, Selection } from './model.ts'
 import { itemPath, listOf } from './patterns.ts'
 import { type Path, pathText } from './place.ts'
 import type { RuleSheet } from './schema-access.ts'
-import { anyOf } from './selection.ts'
+import { anyOf, isAboutAll, matcherOf } from './selection.ts'
 
 const kinds = ['tools', 'prompts', 'resources'] as const
 
@@ -59,22 +59,10 @@ const covers = (wide: Rule, narrow: Rule): boolean =>
   wide.allow.every((condition) => narrow.allow.some((other) => implies(other, condition))) &&
   kinds.every((kind) => coversKind(wide, narrow, kind))
 
-const isAboutAll = (rule: Rule): boolean => kinds.every((kind) => rule[kind] === undefined)
-
 const coversKind = (wide: Rule, narrow: Rule, kind: (typeof kinds)[number]): boolean => {
   if (isAboutAll(wide)) return true
   const others = isAboutAll(narrow) ? ['*'] : (narrow[kind] ?? [])
   return others.every(matcherOf(wide[kind] ?? []))
-}
-
-const matchers = new WeakMap<readonly string[], (name: string) => boolean>()
-
-const matcherOf = (patterns: readonly string[]): ((name: string) => boolean) => {
-  const known = matchers.get(patterns)
-  if (known !== undefined) return known
-  const made = anyOf(patterns)
-  matchers.set(patterns, made)
-  return made
 }
 
 const implies = (narrow: Condition, wide: Condition): boolean =>

@@ -27,6 +27,20 @@ export const anyOf = (patterns: readonly string[]): Matcher => {
   return (name) => exact.has(name) || matchers.some((matches) => matches(name))
 }
 
+/** The same for patterns that are the registry's values, asked again and again: compiled once. */
+export const matcherOf = (patterns: readonly string[]): Matcher => {
+  const known = matchers.get(patterns)
+  if (known !== undefined) return known
+  const made = anyOf(patterns)
+  matchers.set(patterns, made)
+  return made
+}
+const matchers = new WeakMap<readonly string[], Matcher>()
+
+/** What a rule or a view speaks of: with no patterns at all, of everything. */
+export const isAboutAll = (spoken: { readonly [Kind in 'tools' | 'prompts' | 'resources']?: unknown }): boolean =>
+  spoken.tools === undefined && spoken.prompts === undefined && spoken.resources === undefined
+
 interface Compiled {
   readonly included: Matcher
   readonly excluded: Matcher
